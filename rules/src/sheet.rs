@@ -1,0 +1,145 @@
+//! The fact sheet: everything a rule may ask about one capture, in one small, versioned document.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Version of the meaning of [`FactSheet`]; moves when a fact changes its meaning.
+pub const SHEET_SCHEMA: u32 = 1;
+
+/// One element of a list fact: column name to value.
+pub type Row = BTreeMap<String, Value>;
+
+/// A value without its unit; the unit is the vocabulary's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// Yes or no.
+    Bool(bool),
+    /// Bytes, counts, milliseconds: exact.
+    Int(i64),
+    /// Ratios and rates.
+    Float(f64),
+    /// Names.
+    Text(String),
+    /// Lists of names, such as a retention path.
+    Texts(Vec<String>),
+}
+
+/// What is known about one capture.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FactSheet {
+    /// [`SHEET_SCHEMA`] of the writer.
+    pub schema: u32,
+    /// Program and version that wrote it.
+    pub tool: String,
+    /// Who and when.
+    pub subject: Subject,
+    /// Which runtime.
+    pub runtime: RuntimeFacts,
+    /// How much could be read.
+    pub completeness: Completeness,
+    /// Scalar facts by vocabulary name. A fact that is missing here is unknown, never zero.
+    pub facts: BTreeMap<String, Value>,
+    /// List facts by vocabulary name; rows are ordered, the largest first, and bounded.
+    pub lists: BTreeMap<String, Vec<Row>>,
+    /// Why a fact is unknown, where that is known.
+    pub unknown: BTreeMap<String, String>,
+}
+
+/// Whose sheet it is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Subject {
+    /// Service as configured, or the process name.
+    pub service: String,
+    /// Host name.
+    pub node: String,
+    /// Process id.
+    pub pid: u32,
+    /// Start of the process, RFC 3339.
+    pub process_started: Option<String>,
+    /// Moment of the capture, RFC 3339.
+    pub captured_at: Option<String>,
+    /// Milliseconds since 1970 of the capture; growth is computed from these.
+    pub captured_at_ms: Option<i64>,
+    /// Where the dump was read from.
+    pub source: String,
+}
+
+/// The runtime as the reader found it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RuntimeFacts {
+    /// `.NET` or `none`.
+    pub name: String,
+    /// `8.0.32`.
+    pub version: String,
+    /// `linux` or `windows`.
+    pub os: String,
+    /// `x64` or `arm64`.
+    pub arch: String,
+    /// `workstation` or `server`.
+    pub gc: String,
+    /// `segments` or `regions`.
+    pub heap_layout: String,
+    /// Single-file host.
+    pub single_file: bool,
+}
+
+/// How much of what should be readable was readable.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Completeness {
+    /// Share of heap bytes that parsed as objects, 0 to 1.
+    pub heap: Option<f64>,
+    /// Share of types with a full name, 0 to 1.
+    pub names: Option<f64>,
+    /// Share of references that lead to an object, 0 to 1.
+    pub references: Option<f64>,
+    /// The capture was taken while a garbage collection moved objects.
+    pub during_gc: Option<bool>,
+    /// What could not be read, one sentence each, bounded.
+    pub problems: Vec<String>,
+}
+
+impl FactSheet {
+    /// Records a number of bytes, things or milliseconds. Values past `i64::MAX` saturate.
+    pub fn int(&mut self, name: &str, value: u64) {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        self.facts.insert(name.to_owned(), Value::Int(value));
+    }
+
+    /// Records a ratio or a rate; a value that is not finite is left out.
+    pub fn float(&mut self, name: &str, value: f64) {
+        if value.is_finite() {
+            self.facts.insert(name.to_owned(), Value::Float(value));
+        }
+    }
+
+    /// Records a yes or no.
+    pub fn bool(&mut self, name: &str, value: bool) {
+        self.facts.insert(name.to_owned(), Value::Bool(value));
+    }
+
+    /// Records a name.
+    pub fn text(&mut self, name: &str, value: impl Into<String>) {
+        self.facts
+            .insert(name.to_owned(), Value::Text(value.into()));
+    }
+
+    /// Says why a fact is unknown.
+    pub fn unknown(&mut self, name: &str, why: impl Into<String>) {
+        self.unknown.insert(name.to_owned(), why.into());
+    }
+
+    /// A scalar fact as a whole number.
+    #[must_use]
+    pub fn get_int(&self, name: &str) -> Option<i64> {
+        match self.facts.get(name)? {
+            Value::Int(v) => Some(*v),
+            Value::Float(v) => Some(*v as i64),
+            _ => None,
+        }
+    }
+}

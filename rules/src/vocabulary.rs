@@ -1,0 +1,305 @@
+//! Every fact that a trigger or a rule may name: one table, its type, unit and sentence.
+//!
+//! `leakhound rules facts` and the catalogue page are printed from this table.
+
+/// What kind of value a fact or a column has. The unit is part of the kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Bytes, a whole number.
+    Bytes,
+    /// A number of things.
+    Count,
+    /// A share, 0 to 1; written `30%`.
+    Ratio,
+    /// A time span, in milliseconds.
+    Duration,
+    /// Bytes per hour.
+    BytesPerHour,
+    /// Things per hour.
+    CountPerHour,
+    /// Yes or no.
+    Bool,
+    /// A name.
+    Text,
+    /// Several names in order, such as a path.
+    Texts,
+}
+
+/// Where a fact can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// From the running process by the collector, and in the sheet (taken at capture time).
+    Live,
+    /// From the dump only.
+    Sheet,
+    /// From two or more sheets of the same service.
+    Growth,
+}
+
+/// A scalar fact.
+#[derive(Debug, Clone, Copy)]
+pub struct Fact {
+    /// Dotted name.
+    pub name: &'static str,
+    /// Type and unit.
+    pub kind: Kind,
+    /// Where it can be read.
+    pub scope: Scope,
+    /// What it means, one sentence.
+    pub sentence: &'static str,
+}
+
+/// A list fact with its columns.
+#[derive(Debug, Clone, Copy)]
+pub struct List {
+    /// Dotted name.
+    pub name: &'static str,
+    /// Where it can be read.
+    pub scope: Scope,
+    /// What an element is, one sentence.
+    pub sentence: &'static str,
+    /// Columns: name, kind, sentence.
+    pub columns: &'static [(&'static str, Kind, &'static str)],
+}
+
+use Kind::{Bool, Bytes, BytesPerHour, Count, CountPerHour, Duration, Ratio, Text, Texts};
+use Scope::{Growth, Live, Sheet};
+
+const fn fact(name: &'static str, kind: Kind, scope: Scope, sentence: &'static str) -> Fact {
+    Fact {
+        name,
+        kind,
+        scope,
+        sentence,
+    }
+}
+
+/// Scalar facts, by family.
+#[rustfmt::skip]
+pub const FACTS: &[Fact] = &[
+    // The process, sampled by the collector and kept in the manifest.
+    fact("private_bytes", Bytes, Live, "Memory that belongs to the process alone: private resident pages plus its swap (Linux), private usage (Windows)."),
+    fact("rss", Bytes, Live, "Resident memory, shared pages included."),
+    fact("rss.anonymous", Bytes, Live, "Resident memory that is backed by no file: heaps, stacks."),
+    fact("rss.file", Bytes, Live, "Resident memory that is backed by files: images, mapped files."),
+    fact("rss.shared", Bytes, Live, "Resident shared memory (shmem, tmpfs)."),
+    fact("swap", Bytes, Live, "Memory of the process that is swapped out."),
+    fact("commit", Bytes, Live, "Memory the process could touch without asking again: private writable mappings (Linux), commit charge (Windows)."),
+    fact("threads", Count, Live, "OS threads."),
+    fact("fds", Count, Live, "Open file descriptors (Linux) or handles (Windows)."),
+    fact("cpu", Ratio, Live, "Processor use since the sample before; 100% is one core."),
+    fact("uptime", Duration, Live, "Time since the process started."),
+    fact("limit", Bytes, Live, "The memory limit that binds first: cgroup, job object or GC hard limit."),
+    fact("limit_used", Bytes, Live, "What counts against that limit now."),
+    fact("limit_share", Ratio, Live, "Used share of the limit."),
+    fact("limit_file", Bytes, Live, "Page cache that counts against the limit but can be reclaimed."),
+    fact("memory_pressure", Ratio, Live, "Share of the last 10 s in which some task waited for memory (PSI)."),
+    fact("node.memory", Bytes, Live, "Physical memory of the node."),
+    fact("node.available", Bytes, Live, "Memory the node could hand out without swapping."),
+    fact("time_to_limit", Duration, Live, "Time until the limit is reached if use grows on as in the history kept; unknown when it does not grow."),
+    fact("managed.gen0", Bytes, Live, "Generation 0 of the running process, read without a pause."),
+    fact("managed.gen1", Bytes, Live, "Generation 1 of the running process, read without a pause."),
+    fact("managed.gen2", Bytes, Live, "Generation 2 of the running process, read without a pause."),
+    fact("managed.loh", Bytes, Live, "Large object heap of the running process, read without a pause."),
+    fact("managed.poh", Bytes, Live, "Pinned object heap of the running process, read without a pause."),
+    fact("managed.committed", Bytes, Live, "Committed bytes of the GC heap of the running process, read without a pause."),
+    fact("managed.finalizer_ready", Count, Live, "Objects that wait for the finalizer thread in the running process."),
+    fact("managed.handles", Count, Live, "GC handles in use in the running process."),
+    fact("managed.handles.pinned", Count, Live, "Pinned GC handles in the running process."),
+
+    // The byte account.
+    fact("memory.commit", Bytes, Sheet, "The total of the byte account: what the process has committed."),
+    fact("memory.images", Bytes, Sheet, "Executables and libraries."),
+    fact("memory.stacks", Bytes, Sheet, "Thread stacks."),
+    fact("memory.gc", Bytes, Sheet, "Committed by the garbage-collected heap."),
+    fact("memory.gc_live", Bytes, Sheet, "Objects that are reachable."),
+    fact("memory.gc_garbage", Bytes, Sheet, "Objects that are dead and wait for a collection."),
+    fact("memory.gc_free", Bytes, Sheet, "Holes between objects."),
+    fact("memory.gc_empty", Bytes, Sheet, "Committed by the GC and holding no objects."),
+    fact("memory.runtime", Bytes, Sheet, "Loader heaps, JIT code, GC bookkeeping: memory of the runtime itself."),
+    fact("memory.native", Bytes, Sheet, "Native heaps (malloc arenas, the brk heap)."),
+    fact("memory.mapped_files", Bytes, Sheet, "Mapped data files."),
+    fact("memory.unattributed", Bytes, Sheet, "What none of the above explains."),
+
+    // The managed heap.
+    fact("heap.reserved", Bytes, Sheet, "Address space reserved for the GC heap."),
+    fact("heap.committed", Bytes, Sheet, "Committed bytes of all generations."),
+    fact("heap.used", Bytes, Sheet, "Bytes in objects, dead or alive, all generations."),
+    fact("heap.free", Bytes, Sheet, "Bytes in holes between objects, all generations."),
+    fact("heap.empty", Bytes, Sheet, "Committed bytes past the last object of each segment or region, and free regions."),
+    fact("heap.live", Bytes, Sheet, "Bytes in objects reachable from a root."),
+    fact("heap.garbage", Bytes, Sheet, "Bytes in objects no root reaches: the next full collection frees them."),
+    fact("heap.objects", Count, Sheet, "Objects, dead or alive."),
+    fact("heap.types", Count, Sheet, "Types with at least one object."),
+    fact("gen0.committed", Bytes, Sheet, "Committed bytes of generation 0."),
+    fact("gen0.used", Bytes, Sheet, "Bytes in objects of generation 0."),
+    fact("gen0.free", Bytes, Sheet, "Bytes in holes of generation 0."),
+    fact("gen0.largest_free", Bytes, Sheet, "Largest hole of generation 0."),
+    fact("gen0.objects", Count, Sheet, "Objects of generation 0."),
+    fact("gen0.garbage", Bytes, Sheet, "Dead bytes of generation 0."),
+    fact("gen1.committed", Bytes, Sheet, "Committed bytes of generation 1."),
+    fact("gen1.used", Bytes, Sheet, "Bytes in objects of generation 1."),
+    fact("gen1.free", Bytes, Sheet, "Bytes in holes of generation 1."),
+    fact("gen1.largest_free", Bytes, Sheet, "Largest hole of generation 1."),
+    fact("gen1.objects", Count, Sheet, "Objects of generation 1."),
+    fact("gen1.garbage", Bytes, Sheet, "Dead bytes of generation 1."),
+    fact("gen2.committed", Bytes, Sheet, "Committed bytes of generation 2."),
+    fact("gen2.used", Bytes, Sheet, "Bytes in objects of generation 2."),
+    fact("gen2.free", Bytes, Sheet, "Bytes in holes of generation 2."),
+    fact("gen2.largest_free", Bytes, Sheet, "Largest hole of generation 2."),
+    fact("gen2.objects", Count, Sheet, "Objects of generation 2."),
+    fact("gen2.garbage", Bytes, Sheet, "Dead bytes of generation 2."),
+    fact("loh.committed", Bytes, Sheet, "Committed bytes of the large object heap."),
+    fact("loh.used", Bytes, Sheet, "Bytes in objects of the large object heap."),
+    fact("loh.free", Bytes, Sheet, "Bytes in holes of the large object heap."),
+    fact("loh.largest_free", Bytes, Sheet, "Largest hole of the large object heap."),
+    fact("loh.objects", Count, Sheet, "Objects of the large object heap."),
+    fact("loh.garbage", Bytes, Sheet, "Dead bytes of the large object heap."),
+    fact("poh.committed", Bytes, Sheet, "Committed bytes of the pinned object heap."),
+    fact("poh.used", Bytes, Sheet, "Bytes in objects of the pinned object heap."),
+    fact("poh.free", Bytes, Sheet, "Bytes in holes of the pinned object heap."),
+    fact("poh.largest_free", Bytes, Sheet, "Largest hole of the pinned object heap."),
+    fact("poh.objects", Count, Sheet, "Objects of the pinned object heap."),
+    fact("poh.garbage", Bytes, Sheet, "Dead bytes of the pinned object heap."),
+    fact("soh.committed", Bytes, Sheet, "Committed bytes of generations 0, 1 and 2 together."),
+    fact("soh.free", Bytes, Sheet, "Bytes in holes of generations 0, 1 and 2 together."),
+    fact("soh.pinned_free", Bytes, Sheet, "Bytes in holes of generations 0, 1 and 2 that lie directly before or after an object with a pinned handle."),
+    fact("frozen.committed", Bytes, Sheet, "Committed bytes of frozen segments (NonGC heap)."),
+    fact("frozen.used", Bytes, Sheet, "Bytes in objects of frozen segments."),
+
+    // The collector's state.
+    fact("gc.server", Bool, Sheet, "Server GC is on."),
+    fact("gc.heaps", Count, Sheet, "GC heaps."),
+    fact("gc.regions", Bool, Sheet, "The heap is made of regions, not segments."),
+    fact("gc.in_progress", Bool, Sheet, "A collection was moving objects when the capture was taken."),
+
+    // Finalization.
+    fact("finalizer.registered", Count, Sheet, "Objects registered for finalization."),
+    fact("finalizer.ready", Count, Sheet, "Dead objects that wait for the finalizer thread."),
+    fact("finalizer.ready_bytes", Bytes, Sheet, "Their own size."),
+    fact("finalizer.ready_retained", Bytes, Sheet, "What they keep alive, themselves included."),
+    fact("finalizer.thread_busy", Bool, Sheet, "The finalizer thread is inside a finalizer, not waiting for work."),
+
+    // Handles.
+    fact("handles.total", Count, Sheet, "GC handles in use."),
+    fact("handles.strong", Count, Sheet, "Strong handles."),
+    fact("handles.pinned", Count, Sheet, "Pinned handles."),
+    fact("handles.pinned_bytes", Bytes, Sheet, "Size of the objects that pinned handles hold in place."),
+    fact("handles.async_pinned", Count, Sheet, "Async pinned handles (overlapped I/O)."),
+    fact("handles.weak", Count, Sheet, "Weak handles, short and long."),
+    fact("handles.weak_dead", Count, Sheet, "Weak handles whose target is gone."),
+    fact("handles.dependent", Count, Sheet, "Dependent handles (ConditionalWeakTable)."),
+    fact("handles.ref_counted", Count, Sheet, "Reference-counted handles (COM, Java)."),
+    fact("handles.sized_ref", Count, Sheet, "Sized-reference handles."),
+
+    // Strings.
+    fact("strings.count", Count, Sheet, "Live strings."),
+    fact("strings.bytes", Bytes, Sheet, "Bytes in live strings."),
+    fact("strings.duplicate_bytes", Bytes, Sheet, "Bytes in live strings that repeat another string's content."),
+
+    // Threads.
+    fact("threads.managed", Count, Sheet, "Managed threads that are alive."),
+    fact("threads.dead", Count, Sheet, "Managed thread objects whose OS thread is gone."),
+    fact("threads.background", Count, Sheet, "Live managed background threads."),
+    fact("threads.stack_bytes", Bytes, Sheet, "Resident stack memory of all threads."),
+
+    // Growth between captures of the same service; unknown without an earlier one.
+    fact("growth.captures", Count, Growth, "Captures compared, this one included."),
+    fact("growth.span", Duration, Growth, "Time between the first and the last of them."),
+    fact("growth.commit", Bytes, Growth, "Growth of the commit from the first to the last; 0 when it shrank."),
+    fact("growth.commit_rate", BytesPerHour, Growth, "The same per hour."),
+    fact("growth.managed", Bytes, Growth, "Growth of live managed bytes; 0 when they shrank."),
+    fact("growth.native", Bytes, Growth, "Growth of native and unattributed memory; 0 when it shrank."),
+    fact("growth.native_rate", BytesPerHour, Growth, "The same per hour."),
+    fact("growth.threads", Count, Growth, "Growth of OS threads; 0 when they shrank."),
+    fact("growth.threads_rate", CountPerHour, Growth, "The same per hour."),
+];
+
+/// List facts.
+#[rustfmt::skip]
+pub const LISTS: &[List] = &[
+    List { name: "types", scope: Sheet, sentence: "Types by bytes, the largest first.", columns: &[
+        ("type", Text, "Full C# name."),
+        ("count", Count, "Objects."),
+        ("bytes", Bytes, "Their own size."),
+        ("live_bytes", Bytes, "Size of those that are reachable."),
+    ]},
+    List { name: "statics", scope: Sheet, sentence: "Static fields by what they retain, the largest first.", columns: &[
+        ("field", Text, "`Namespace.Type.field`."),
+        ("type", Text, "Type of the object it holds."),
+        ("thread_static", Bool, "One value per thread."),
+        ("retained", Bytes, "Bytes reachable from this field and from no other root first."),
+        ("reachable", Bytes, "Bytes reachable from this field at all."),
+        ("objects", Count, "Objects retained."),
+        ("elements", Count, "Elements, when it is a collection."),
+        ("element_type", Text, "What it mostly holds."),
+        ("path", Texts, "From the field to what accumulates."),
+    ]},
+    List { name: "pinned", scope: Sheet, sentence: "Targets of pinned handles by type and generation.", columns: &[
+        ("type", Text, "Full C# name of the target."),
+        ("generation", Text, "`gen0`, `gen1`, `gen2`, `loh`, `poh`, `frozen`."),
+        ("count", Count, "Handles."),
+        ("bytes", Bytes, "Size of the targets."),
+        ("free_nearby", Bytes, "Holes directly before and after the targets."),
+    ]},
+    List { name: "handle_targets", scope: Sheet, sentence: "Targets of handles by kind and type.", columns: &[
+        ("kind", Text, "`strong`, `pinned`, `weak`, …"),
+        ("type", Text, "Full C# name of the target."),
+        ("count", Count, "Handles."),
+        ("bytes", Bytes, "Size of the targets."),
+    ]},
+    List { name: "finalizable", scope: Sheet, sentence: "Objects registered for finalization by type.", columns: &[
+        ("type", Text, "Full C# name."),
+        ("count", Count, "Objects."),
+        ("bytes", Bytes, "Their own size."),
+    ]},
+    List { name: "ready", scope: Sheet, sentence: "Objects that wait for the finalizer thread by type.", columns: &[
+        ("type", Text, "Full C# name."),
+        ("count", Count, "Objects."),
+        ("bytes", Bytes, "Their own size."),
+    ]},
+    List { name: "duplicate_strings", scope: Sheet, sentence: "String contents that occur more than once, by wasted bytes.", columns: &[
+        ("value", Text, "The content, shortened and scrubbed, or its length and hash when strings may not leave the node."),
+        ("length", Count, "Characters."),
+        ("count", Count, "Copies."),
+        ("wasted", Bytes, "Bytes of all copies but one."),
+    ]},
+    List { name: "thread_names", scope: Sheet, sentence: "OS threads by name.", columns: &[
+        ("name", Text, "Name with digits erased."),
+        ("count", Count, "Threads."),
+    ]},
+    List { name: "native_regions", scope: Sheet, sentence: "Memory outside the GC heap by kind, the largest first.", columns: &[
+        ("kind", Text, "`malloc arenas`, `brk heap`, `anonymous`, …"),
+        ("count", Count, "Mappings."),
+        ("bytes", Bytes, "Committed bytes."),
+    ]},
+    List { name: "growing_statics", scope: Growth, sentence: "Static fields that retained more in every capture than in the one before.", columns: &[
+        ("field", Text, "`Namespace.Type.field`."),
+        ("type", Text, "Type of the object it holds."),
+        ("retained", Bytes, "Bytes now."),
+        ("previous", Bytes, "Bytes in the first capture compared."),
+        ("delta", Bytes, "Growth over all captures compared."),
+        ("rate", BytesPerHour, "The same per hour."),
+        ("steps", Count, "Captures in a row in which it grew."),
+        ("elements", Count, "Elements now, when it is a collection."),
+        ("path", Texts, "From the field to what accumulates."),
+    ]},
+    List { name: "growing_types", scope: Growth, sentence: "Types whose live bytes grew in every capture.", columns: &[
+        ("type", Text, "Full C# name."),
+        ("bytes", Bytes, "Live bytes now."),
+        ("delta", Bytes, "Growth over all captures compared."),
+        ("rate", BytesPerHour, "The same per hour."),
+    ]},
+];
+
+/// The scalar fact called `name`.
+#[must_use]
+pub fn fact_named(name: &str) -> Option<&'static Fact> {
+    FACTS.iter().find(|f| f.name == name)
+}
+
+/// The list fact called `name`.
+#[must_use]
+pub fn list_named(name: &str) -> Option<&'static List> {
+    LISTS.iter().find(|l| l.name == name)
+}

@@ -1,0 +1,2 @@
+//! The `leakhound` command.
+fn main() {}

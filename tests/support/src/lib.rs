@@ -1,0 +1,1 @@
+//! What the tests share: real .NET runtimes, compiled targets, running services.

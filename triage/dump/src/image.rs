@@ -1,0 +1,98 @@
+//! The one shape that every dump format and the live process are turned into.
+
+use crate::memory::Memory;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Operating system of the dumped process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Os {
+    /// Linux.
+    Linux,
+    /// Windows.
+    Windows,
+}
+
+/// Machine of the dumped process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Arch {
+    /// x86-64.
+    X64,
+    /// 64-bit ARM.
+    Arm64,
+}
+
+/// A process as it stood at one moment.
+pub struct ProcessImage {
+    /// Operating system.
+    pub os: Os,
+    /// Machine.
+    pub arch: Arch,
+    /// Process id, when the dump says.
+    pub pid: Option<u32>,
+    /// The address space.
+    pub memory: Arc<dyn Memory>,
+    /// Loaded executables and libraries (ELF or PE), by base address.
+    pub modules: Vec<Module>,
+    /// Every file mapping (Linux NT_FILE or maps), sorted by start address.
+    pub mapped_files: Vec<MappedFile>,
+    /// OS threads.
+    pub threads: Vec<Thread>,
+    /// `AT_*` entries (Linux).
+    pub auxv: BTreeMap<u64, u64>,
+    /// What is odd about the container: truncated, overlapping, missing notes. One sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// A loaded executable or library.
+#[derive(Debug, Clone)]
+pub struct Module {
+    /// Address of its first byte (ELF header or `MZ`).
+    pub base: u64,
+    /// Bytes from the base to the end of its last mapping.
+    pub size: u64,
+    /// Path as the process knew it.
+    pub path: PathBuf,
+    /// GNU build id, or empty.
+    pub build_id: Vec<u8>,
+    /// Product version from VS_FIXEDFILEINFO (Windows), as four numbers.
+    pub version: Option<[u16; 4]>,
+}
+
+impl Module {
+    /// File name without its folder, whichever system's separator the path uses.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        let path = self.path.to_str().unwrap_or_default();
+        path.rsplit(['/', '\\']).next().unwrap_or(path)
+    }
+}
+
+/// A file-backed mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MappedFile {
+    /// First address.
+    pub start: u64,
+    /// Address after the last.
+    pub end: u64,
+    /// Offset in the file, bytes.
+    pub offset: u64,
+    /// Path as the process knew it.
+    pub path: PathBuf,
+}
+
+/// An OS thread.
+#[derive(Debug, Clone, Default)]
+pub struct Thread {
+    /// Kernel thread id.
+    pub os_id: u32,
+    /// Stack pointer.
+    pub sp: u64,
+    /// Instruction pointer.
+    pub ip: u64,
+    /// General purpose registers in the kernel's order (for conservative scanning).
+    pub registers: Vec<u64>,
+    /// Name (`comm`), when known.
+    pub name: Option<String>,
+}

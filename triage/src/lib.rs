@@ -1,0 +1,3 @@
+//! Facts, diagnosis, report, delivery, worker, sandboxed child.
+//!
+//! Invariant: dumps are parsed only in the child process; network traffic leaves only through `notify`.

@@ -1,0 +1,221 @@
+//! What `deploy/` ships is accepted by the programs that will read it: xmllint with Service Fabric's own schema, and
+//! systemd-analyze.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const SCHEMA: &str = "tests/fixtures/service-fabric/ServiceFabricServiceModel.xsd";
+const PACKAGE: &str = "deploy/service-fabric";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// Makes sure that `tool` runs. Installs its Debian package when we may; otherwise says what to do.
+fn need(tool: &str, package: &str) {
+    let runs = || Command::new(tool).arg("--version").output().is_ok();
+    if runs() {
+        return;
+    }
+    let install = format!("apt-get install -y --no-install-recommends {package}");
+    // Fails without root or network; the assertion below then says what is missing.
+    let _ = Command::new("sh").args(["-c", &install]).output();
+    assert!(
+        runs(),
+        "this test needs {tool}, which is not installed and could not be: apt-get install {package}"
+    );
+}
+
+fn xmllint(files: &[PathBuf]) -> Output {
+    need("xmllint", "libxml2-utils");
+    Command::new("xmllint")
+        .args(["--noout", "--nonet", "--schema"])
+        .arg(root().join(SCHEMA))
+        .args(files)
+        .output()
+        .expect("xmllint ran a moment ago")
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+#[test]
+fn service_fabric_manifests_are_valid_against_the_official_schema() {
+    let files = [
+        "ApplicationManifest.xml",
+        "Parameters.xml",
+        "LeakhoundPkg/ServiceManifest.xml",
+        "LeakhoundPkg/Config/Settings.xml",
+    ]
+    .map(|file| root().join(PACKAGE).join(file));
+    let output = xmllint(&files);
+    assert!(output.status.success(), "{}", text(&output));
+}
+
+#[test]
+fn a_wrong_manifest_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("ServiceManifest.xml");
+    let manifest = read("deploy/service-fabric/LeakhoundPkg/ServiceManifest.xml");
+    assert!(manifest.contains("<WorkingFolder>CodePackage<"));
+    let wrong = manifest.replace("<WorkingFolder>CodePackage<", "<WorkingFolder>Wrok<");
+    fs::write(&file, wrong).expect("write");
+    let output = xmllint(&[file]);
+    assert!(!output.status.success());
+    assert!(text(&output).contains("Wrok"), "{}", text(&output));
+}
+
+/// The value of `name="…"` in the first element called `element`.
+fn attribute<'a>(xml: &'a str, element: &str, name: &str) -> &'a str {
+    let start = xml.find(&format!("<{element} ")).expect("the element");
+    let tag = &xml[start..start + xml[start..].find('>').expect("the tag's end")];
+    let value = tag
+        .split_once(&format!(" {name}=\""))
+        .expect("the attribute")
+        .1;
+    value.split_once('"').expect("the closing quote").0
+}
+
+#[test]
+fn the_package_runs_on_every_node_with_its_own_configuration_and_version() {
+    let application = read("deploy/service-fabric/ApplicationManifest.xml");
+    let service = read("deploy/service-fabric/LeakhoundPkg/ServiceManifest.xml");
+    let version = env!("CARGO_PKG_VERSION");
+
+    assert_eq!(
+        attribute(&application, "StatelessService", "InstanceCount"),
+        "-1"
+    );
+    assert_eq!(
+        attribute(
+            &application,
+            "ApplicationManifest",
+            "ApplicationTypeVersion"
+        ),
+        version
+    );
+    assert_eq!(
+        attribute(&application, "ServiceManifestRef", "ServiceManifestVersion"),
+        version
+    );
+    assert_eq!(attribute(&service, "ServiceManifest", "Version"), version);
+    assert_eq!(attribute(&service, "CodePackage", "Version"), version);
+
+    // Service Fabric lays packages out as PACKAGE.NAME.VERSION, side by side.
+    let package = attribute(&service, "ServiceManifest", "Name");
+    let config = attribute(&service, "ConfigPackage", "Name");
+    let config_version = attribute(&service, "ConfigPackage", "Version");
+    let argument = format!("run --config ../{package}.{config}.{config_version}/leakhound.toml<");
+    assert!(
+        service.contains(&argument),
+        "the service manifest does not start {argument}"
+    );
+}
+
+#[test]
+fn the_package_script_lays_out_what_service_fabric_expects() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("package");
+    let script = root().join(PACKAGE).join("package.sh");
+    let pack = |config: &Path| {
+        Command::new(&script)
+            .arg(env!("CARGO_BIN_EXE_leakhound"))
+            .arg(config)
+            .arg(&out)
+            .output()
+            .expect("sh is there")
+    };
+
+    let missing = pack(Path::new("/no/such/leakhound.toml"));
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(
+        text(&missing).contains("no such file"),
+        "{}",
+        text(&missing)
+    );
+    assert!(!out.exists(), "a refused call left something behind");
+
+    let reference = root().join("deploy/config/leakhound.toml");
+    let output = pack(&reference);
+    assert!(output.status.success(), "{}", text(&output));
+    for file in [
+        "ApplicationManifest.xml",
+        "LeakhoundPkg/ServiceManifest.xml",
+        "LeakhoundPkg/Config/Settings.xml",
+        "LeakhoundPkg/Config/leakhound.toml",
+        "LeakhoundPkg/Code/leakhound",
+    ] {
+        assert!(
+            out.join(file).is_file(),
+            "{file} is missing from the package"
+        );
+    }
+    let again = pack(&reference);
+    assert_eq!(
+        again.status.code(),
+        Some(2),
+        "an existing package was overwritten"
+    );
+}
+
+/// The unit with its program replaced by one that exists here, under its own name in a folder of its own.
+fn unit_with_a_program(folder: &Path) -> PathBuf {
+    let unit = read("deploy/systemd/leakhound.service");
+    assert!(unit.contains("ExecStart=/usr/bin/leakhound run "));
+    let file = folder.join("leakhound.service");
+    let here = format!("ExecStart={} run ", env!("CARGO_BIN_EXE_leakhound"));
+    fs::write(
+        &file,
+        unit.replace("ExecStart=/usr/bin/leakhound run ", &here),
+    )
+    .expect("write");
+    file
+}
+
+#[test]
+fn systemd_accepts_the_unit() {
+    need("systemd-analyze", "systemd");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let unit = unit_with_a_program(folder.path());
+    let output = Command::new("systemd-analyze")
+        .args(["verify", "--man=no", "--generators=no"])
+        .arg(&unit)
+        .output()
+        .expect("systemd-analyze is there");
+    assert!(output.status.success(), "{}", text(&output));
+    // An unknown key is only a warning to systemd; to us it is a typing error.
+    assert_eq!(text(&output), "", "systemd-analyze had something to say");
+}
+
+#[test]
+fn the_unit_stays_hardened() {
+    need("systemd-analyze", "systemd");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let unit = unit_with_a_program(folder.path());
+    // Exposure 0 (sealed) to 100 (unprotected); the unit is at 28, and systemd calls anything below 40 "OK".
+    let output = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--no-pager", "--threshold=30"])
+        .arg(&unit)
+        .output()
+        .expect("systemd-analyze is there");
+    assert!(output.status.success(), "{}", text(&output));
+
+    let unit = fs::read_to_string(&unit).expect("just written");
+    let rights = "CAP_SYS_PTRACE CAP_DAC_READ_SEARCH";
+    for key in ["AmbientCapabilities", "CapabilityBoundingSet"] {
+        assert!(
+            unit.lines().any(|line| line == format!("{key}={rights}")),
+            "{key} is no longer exactly {rights}"
+        );
+    }
+}

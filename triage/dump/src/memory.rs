@@ -27,6 +27,16 @@ pub trait Memory: Send + Sync {
     fn slice(&self, _address: u64, _len: usize) -> Option<&[u8]> {
         None
     }
+
+    /// What went wrong while reading so far, one sentence each: damaged frames, files that did not match.
+    fn problems(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Files on disk whose bytes stood in for pages that the dump lacks.
+    fn files_used(&self) -> Vec<std::path::PathBuf> {
+        Vec::new()
+    }
 }
 
 /// Typed little-endian reads over any [`Memory`]. `None` means: not in the dump.

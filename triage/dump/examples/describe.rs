@@ -24,7 +24,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("warning: {warning}");
     }
     for t in &image.threads {
-        println!("thread {} ip {:#x} sp {:#x} {:?}", t.os_id, t.ip, t.sp, t.name);
+        println!(
+            "thread {} ip {:#x} sp {:#x} {:?}",
+            t.os_id, t.ip, t.sp, t.name
+        );
     }
     for m in &image.modules {
         let id: String = m.build_id.iter().map(|b| format!("{b:02x}")).collect();

@@ -74,7 +74,10 @@ impl Diagnostic {
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
         let line = text[..start].bytes().filter(|b| *b == b'\n').count() + 1;
         let column = text[line_start..start].chars().count() + 1;
-        let width = text[start..end.min(line_end).max(start)].chars().count().max(1);
+        let width = text[start..end.min(line_end).max(start)]
+            .chars()
+            .count()
+            .max(1);
         Self {
             file: file.to_owned(),
             line,

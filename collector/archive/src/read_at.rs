@@ -28,8 +28,56 @@ pub trait ReadAt: Send + Sync {
         None
     }
 
+    /// A run of bytes that begins at `offset`, at the least cost: the rest of a mapping, the rest of a decoded frame
+    /// (shared, not copied), or a copy of some 256 KiB. Empty only at the end. The way to walk content in order.
+    ///
+    /// # Errors
+    /// As for [`ReadAt::read_at`].
+    fn chunk_at(&self, offset: u64) -> io::Result<Chunk<'_>> {
+        if let Some(all) = self.as_slice() {
+            let at = usize::try_from(offset).unwrap_or(usize::MAX).min(all.len());
+            return Ok(Chunk::Borrowed(&all[at..]));
+        }
+        let want = self.len().saturating_sub(offset).min(CHUNK_BYTES);
+        let mut bytes = vec![0u8; want as usize];
+        let n = self.read_at(offset, &mut bytes)?;
+        bytes.truncate(n);
+        Ok(Chunk::Shared {
+            bytes: bytes.into(),
+            skip: 0,
+        })
+    }
+
     /// Where the bytes come from, for messages.
     fn origin(&self) -> &Path;
+}
+
+/// Size of a copied [`Chunk`]: that of a frame.
+const CHUNK_BYTES: u64 = crate::limits::FRAME_RAW_BYTES as u64;
+
+/// Bytes lent by [`ReadAt::chunk_at`]; dereferences to a slice.
+#[derive(Debug, Clone)]
+pub enum Chunk<'a> {
+    /// Part of a mapping.
+    Borrowed(&'a [u8]),
+    /// A frame that other readers may share, from `skip` on.
+    Shared {
+        /// The whole frame.
+        bytes: std::sync::Arc<Vec<u8>>,
+        /// Bytes of the frame that come before the chunk.
+        skip: usize,
+    },
+}
+
+impl std::ops::Deref for Chunk<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Chunk::Borrowed(bytes) => bytes,
+            Chunk::Shared { bytes, skip } => bytes.get(*skip..).unwrap_or_default(),
+        }
+    }
 }
 
 impl<T: ReadAt + ?Sized> ReadAt for std::sync::Arc<T> {
@@ -41,6 +89,9 @@ impl<T: ReadAt + ?Sized> ReadAt for std::sync::Arc<T> {
     }
     fn as_slice(&self) -> Option<&[u8]> {
         (**self).as_slice()
+    }
+    fn chunk_at(&self, offset: u64) -> io::Result<Chunk<'_>> {
+        (**self).chunk_at(offset)
     }
     fn origin(&self) -> &Path {
         (**self).origin()
@@ -61,13 +112,26 @@ impl PlainFile {
     /// # Errors
     /// The file cannot be opened or its length cannot be read.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        Self::from_file(File::open(path)?, path)
+    }
+
+    /// Wraps an open file; `origin` is its name for messages.
+    ///
+    /// # Errors
+    /// The length cannot be read.
+    pub fn from_file(file: File, origin: &Path) -> io::Result<Self> {
         let len = file.metadata()?.len();
         Ok(Self {
             file,
             len,
-            origin: path.to_owned(),
+            origin: origin.to_owned(),
         })
+    }
+
+    /// The file itself.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
     }
 }
 
@@ -77,6 +141,9 @@ impl ReadAt for PlainFile {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        if offset >= self.len {
+            return Ok(0);
+        }
         let mut done = 0;
         while done < buf.len() {
             #[cfg(unix)]

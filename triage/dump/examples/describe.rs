@@ -1,13 +1,22 @@
-//! Prints what is in a dump: `cargo run -p leakhound-dump --example describe FILE`.
+//! Prints what is in a dump: `cargo run -p leakhound-dump --example describe FILE [SYSROOT]`.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use leakhound_archive::read_at::PlainFile;
+use leakhound_dump::{FileSearch, MemoryExt, Options};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let path = std::env::args_os().nth(1).ok_or("usage: describe FILE")?;
-    let image = leakhound_dump::open(Arc::new(PlainFile::open(Path::new(&path))?))?;
+    let mut args = std::env::args_os().skip(1);
+    let path = args.next().ok_or("usage: describe FILE [SYSROOT]")?;
+    let options = Options {
+        files: args.next().map(|root| FileSearch {
+            sysroot: Some(root.into()),
+            folder: None,
+        }),
+        ..Options::default()
+    };
+    let image = leakhound_dump::open_with(Arc::new(PlainFile::open(Path::new(&path))?), &options)?;
     let regions = image.memory.regions();
     let bytes: u64 = regions.iter().map(|r| r.end - r.start).sum();
     println!(
@@ -32,6 +41,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for m in &image.modules {
         let id: String = m.build_id.iter().map(|b| format!("{b:02x}")).collect();
         println!("{:#x} +{:#x} {} {id}", m.base, m.size, m.path.display());
+    }
+    let headers = |m: &leakhound_dump::Module| image.memory.u32(m.base).is_some();
+    println!(
+        "{} of {} module headers are readable; files used: {:?}",
+        image.modules.iter().filter(|m| headers(m)).count(),
+        image.modules.len(),
+        image.memory.files_used()
+    );
+    for problem in image.memory.problems() {
+        println!("problem: {problem}");
     }
     Ok(())
 }

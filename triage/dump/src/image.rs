@@ -1,6 +1,7 @@
 //! The one shape that every dump format and the live process are turned into.
 
 use crate::memory::Memory;
+use crate::module_files::{ModuleFile, ModuleFiles};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +44,35 @@ pub struct ProcessImage {
     pub auxv: BTreeMap<u64, u64>,
     /// What is odd about the container: truncated, overlapping, missing notes. One sentence each.
     pub warnings: Vec<String>,
+    /// Files of the modules on this machine, when opening allowed to look for them.
+    pub module_files: Option<Arc<ModuleFiles>>,
+}
+
+impl ProcessImage {
+    /// An image with nothing but memory; the caller fills in what else it knows.
+    #[must_use]
+    pub fn new(os: Os, arch: Arch, memory: Arc<dyn Memory>) -> Self {
+        Self {
+            os,
+            arch,
+            pid: None,
+            memory,
+            modules: Vec::new(),
+            mapped_files: Vec::new(),
+            threads: Vec::new(),
+            auxv: BTreeMap::new(),
+            warnings: Vec::new(),
+            module_files: None,
+        }
+    }
+
+    /// The proved file of `module` on this machine; `None` when there is none or looking was not allowed.
+    #[must_use]
+    pub fn module_file(&self, module: &Module) -> Option<ModuleFile> {
+        self.module_files
+            .as_ref()?
+            .open(&*self.memory, &self.mapped_files, module)
+    }
 }
 
 /// A loaded executable or library.

@@ -13,6 +13,8 @@ pub mod error;
 pub mod image;
 pub mod limits;
 pub mod memory;
+pub mod module_files;
+pub mod overlay;
 mod segments;
 pub mod source;
 pub mod synthetic;
@@ -22,27 +24,46 @@ pub use error::DumpError;
 pub use image::{Arch, MappedFile, Module, Os, ProcessImage, Thread};
 pub use limits::Limits;
 pub use memory::{Memory, MemoryExt, Region};
+pub use module_files::{FileSearch, ModuleFile, ModuleFiles, Proof};
+pub use overlay::FileOverlay;
 pub use synthetic::SyntheticMemory;
+
+/// How to open a dump.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Caps on what the dump claims.
+    pub limits: Limits,
+    /// Take pages that the dump lacks from module files found here. Off by default: then only the dump speaks.
+    pub files: Option<FileSearch>,
+}
 
 /// Opens a dump with the default [`Limits`] and without looking at any other file.
 ///
 /// # Errors
 /// The file is not a dump, or nothing useful can be read from it; see [`DumpError`].
 pub fn open(source: Arc<dyn ReadAt>) -> Result<ProcessImage, DumpError> {
-    open_with(source, &Limits::default())
+    open_with(source, &Options::default())
 }
 
-/// Opens a dump with other [`Limits`].
+/// Opens a dump as `options` say.
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_with(source: Arc<dyn ReadAt>, limits: &Limits) -> Result<ProcessImage, DumpError> {
-    match detect(&*source)? {
-        Format::ElfCore => elf::core::open(source, limits),
-        Format::Minidump => Err(DumpError::NotADump {
-            origin: source.origin().to_owned(),
-            found: "this is a Windows minidump, which this version cannot read".to_owned(),
-            advice: "Use a Linux core, or a later version",
-        }),
+pub fn open_with(source: Arc<dyn ReadAt>, options: &Options) -> Result<ProcessImage, DumpError> {
+    let mut image = match detect(&*source)? {
+        Format::ElfCore => elf::core::open(source, &options.limits)?,
+        Format::Minidump => {
+            return Err(DumpError::NotADump {
+                origin: source.origin().to_owned(),
+                found: "this is a Windows minidump, which this version cannot read".to_owned(),
+                advice: "Use a Linux core, or a later version",
+            });
+        }
+    };
+    if let Some(search) = &options.files {
+        let files = Arc::new(ModuleFiles::new(search.clone(), &options.limits));
+        FileOverlay::apply(&mut image, &files);
+        image.module_files = Some(files);
     }
+    Ok(image)
 }

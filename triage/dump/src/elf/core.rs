@@ -63,17 +63,14 @@ pub fn open(source: Arc<dyn ReadAt>, limits: &Limits) -> Result<ProcessImage, Du
             thread.name.clone_from(&notes.process_name);
         }
     }
-    Ok(ProcessImage {
-        os: Os::Linux,
-        arch: header.arch,
-        pid,
-        memory: Arc::new(memory),
-        modules,
-        mapped_files: notes.mapped_files,
-        threads: notes.threads,
-        auxv: notes.auxv,
-        warnings,
-    })
+    let mut image = ProcessImage::new(Os::Linux, header.arch, Arc::new(memory));
+    image.pid = pid;
+    image.modules = modules;
+    image.mapped_files = notes.mapped_files;
+    image.threads = notes.threads;
+    image.auxv = notes.auxv;
+    image.warnings = warnings;
+    Ok(image)
 }
 
 /// The part of the ELF header that matters.

@@ -66,7 +66,7 @@ pub fn elf_module(memory: &dyn Memory, base: u64) -> Option<ElfModule> {
         .and_then(|h| soname(memory, at(h.address), base, first));
     Some(ElfModule {
         first_address: first,
-        extent: last.saturating_sub(first),
+        extent: last.saturating_sub(first).saturating_add(0xfff) & !0xfff,
         build_id,
         soname,
     })

@@ -1,0 +1,271 @@
+//! File-backed pages that a core lacks, taken from the module files on disk.
+//!
+//! gdb and the kernel leave out clean file pages, and createdump's heap dumps of .NET Core 3.1 have no metadata:
+//! 120 of 134 types had no name in such a dump. With the files at hand everything resolves.
+//! Only ELF and PE modules are overlaid, only after [`ModuleFiles`] proved the file, and never their writable parts:
+//! what a process wrote is in the dump or lost.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use leakhound_archive::ReadAt;
+
+use crate::elf::fields::{u16_at, u32_at};
+use crate::elf::{EHDR_BYTES, PF_W, PT_LOAD};
+use crate::image::{MappedFile, Module, ProcessImage};
+use crate::memory::{Memory, Region};
+use crate::module_files::{ModuleFiles, file_program_headers};
+
+/// Pages of the smallest size; mappings begin and end on them.
+const PAGE: u64 = 4096;
+/// `IMAGE_SCN_MEM_WRITE` (PE/COFF specification, section flags).
+const SECTION_WRITE: u32 = 0x8000_0000;
+/// `e_lfanew` lies within the first pages in real files.
+const MAX_PE_OFFSET: u64 = 1 << 20;
+
+/// A range of addresses that a file on disk can fill.
+struct Patch {
+    start: u64,
+    end: u64,
+    offset: u64,
+    file: Arc<dyn ReadAt>,
+}
+
+/// [`Memory`] that falls back to module files where the dump has a hole.
+pub struct FileOverlay {
+    base: Arc<dyn Memory>,
+    patches: Vec<Patch>,
+    regions: Vec<Region>,
+    files: Arc<ModuleFiles>,
+}
+
+impl FileOverlay {
+    /// Lays the files of `modules` under `base`. Files that are missing or do not match are left out.
+    #[must_use]
+    pub fn new(
+        base: Arc<dyn Memory>,
+        mapped: &[MappedFile],
+        modules: &[Module],
+        files: Arc<ModuleFiles>,
+    ) -> Self {
+        let mut patches = Vec::new();
+        for module in modules {
+            let Some(found) = files.open(&*base, mapped, module) else {
+                continue;
+            };
+            let writable = writable_ranges(&*found.file);
+            let end = module.base.saturating_add(module.size);
+            for m in mapped {
+                if m.path != module.path || m.start < module.base || m.start >= end {
+                    continue;
+                }
+                for (from, to) in subtract(
+                    (m.offset, m.offset.saturating_add(m.end - m.start)),
+                    &writable,
+                ) {
+                    // The kernel zero-fills the last page of a mapping beyond the end of the file.
+                    let to = to.min(found.file.len().next_multiple_of(PAGE));
+                    if from < to {
+                        patches.push(Patch {
+                            start: m.start + (from - m.offset),
+                            end: m.start + (to - m.offset),
+                            offset: from,
+                            file: found.file.clone(),
+                        });
+                    }
+                }
+            }
+        }
+        patches.sort_by_key(|p| (p.start, p.end));
+        let mut covered = 0;
+        patches.retain_mut(|p| {
+            let skip = u64::saturating_sub(covered, p.start).min(p.end - p.start);
+            p.start += skip;
+            p.offset += skip;
+            covered = covered.max(p.end);
+            p.start < p.end
+        });
+        let regions = union(base.regions(), &patches);
+        Self {
+            base,
+            patches,
+            regions,
+            files,
+        }
+    }
+
+    /// Puts an overlay over the memory of `image`.
+    pub fn apply(image: &mut ProcessImage, files: &Arc<ModuleFiles>) {
+        let overlay = Self::new(
+            image.memory.clone(),
+            &image.mapped_files,
+            &image.modules,
+            files.clone(),
+        );
+        image.memory = Arc::new(overlay);
+    }
+
+    /// Bytes of the patch at `address`, up to the next address that the dump itself has.
+    fn read_patch(&self, address: u64, buf: &mut [u8]) -> usize {
+        let i = self.patches.partition_point(|p| p.end <= address);
+        let Some(patch) = self.patches.get(i).filter(|p| p.start <= address) else {
+            return 0;
+        };
+        let own = self.base.regions();
+        let next = own.partition_point(|r| r.end <= address);
+        let limit = own.get(next).map_or(u64::MAX, |r| r.start).min(patch.end);
+        let room = usize::try_from(limit.saturating_sub(address)).unwrap_or(usize::MAX);
+        let n = room.min(buf.len());
+        let got = patch
+            .file
+            .read_at(patch.offset + (address - patch.start), &mut buf[..n])
+            .unwrap_or(0);
+        buf[got..n].fill(0);
+        self.files.mark_used(patch.file.origin());
+        n
+    }
+}
+
+impl Memory for FileOverlay {
+    fn read(&self, address: u64, buf: &mut [u8]) -> usize {
+        let mut done = self.base.read(address, buf);
+        while done < buf.len() {
+            let Some(at) = address.checked_add(done as u64) else {
+                break;
+            };
+            let mut n = self.read_patch(at, &mut buf[done..]);
+            if n == 0 {
+                n = self.base.read(at, &mut buf[done..]);
+            }
+            if n == 0 {
+                break;
+            }
+            done += n;
+        }
+        done
+    }
+
+    fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+
+    fn slice(&self, address: u64, len: usize) -> Option<&[u8]> {
+        self.base.slice(address, len)
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = self.base.problems();
+        problems.extend(self.files.problems());
+        problems
+    }
+
+    fn files_used(&self) -> Vec<PathBuf> {
+        let mut used = self.base.files_used();
+        used.extend(self.files.used());
+        used
+    }
+}
+
+/// File ranges whose mapping the process could write to.
+fn writable_ranges(file: &dyn ReadAt) -> Vec<(u64, u64)> {
+    let mut head = [0; EHDR_BYTES];
+    if file.read_at(0, &mut head).unwrap_or(0) < EHDR_BYTES {
+        return vec![(0, u64::MAX)];
+    }
+    let mut ranges: Vec<(u64, u64)> = if head.starts_with(b"\x7fELF") {
+        file_program_headers(file, &head)
+            .iter()
+            .filter(|h| h.kind == PT_LOAD && h.flags & PF_W != 0)
+            .map(|h| {
+                (
+                    h.offset & !(PAGE - 1),
+                    h.offset.saturating_add(h.file_bytes),
+                )
+            })
+            .collect()
+    } else {
+        pe_writable_sections(file, &head)
+    };
+    ranges.sort_unstable();
+    ranges
+}
+
+/// Sections of a PE file with the write flag.
+fn pe_writable_sections(file: &dyn ReadAt, head: &[u8]) -> Vec<(u64, u64)> {
+    let everything = vec![(0, u64::MAX)];
+    let pe = u64::from(u32_at(head, 0x3c).unwrap_or(0));
+    let mut coff = [0; 24];
+    if pe > MAX_PE_OFFSET || file.read_at(pe, &mut coff).unwrap_or(0) < coff.len() {
+        return everything;
+    }
+    let (Some(count), Some(optional)) = (u16_at(&coff, 6), u16_at(&coff, 20)) else {
+        return everything;
+    };
+    let mut table = vec![0; usize::from(count.min(96)) * 40];
+    let n = file
+        .read_at(pe + 24 + u64::from(optional), &mut table)
+        .unwrap_or(0);
+    table[..n]
+        .chunks_exact(40)
+        .filter(|s| u32_at(s, 36).unwrap_or(0) & SECTION_WRITE != 0)
+        .filter_map(|s| {
+            let (bytes, at) = (u64::from(u32_at(s, 16)?), u64::from(u32_at(s, 20)?));
+            Some((at, at + bytes))
+        })
+        .collect()
+}
+
+/// `range` without the sorted `holes`.
+fn subtract(range: (u64, u64), holes: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let (mut from, to) = range;
+    let mut left = Vec::new();
+    for &(start, end) in holes {
+        if start >= to {
+            break;
+        }
+        if from < start {
+            left.push((from, start));
+        }
+        from = from.max(end);
+    }
+    if from < to {
+        left.push((from, to));
+    }
+    left
+}
+
+/// Regions of the dump plus what the patches add in its holes.
+fn union(base: &[Region], patches: &[Patch]) -> Vec<Region> {
+    let mut regions = base.to_vec();
+    let taken: Vec<(u64, u64)> = base.iter().map(|r| (r.start, r.end)).collect();
+    for p in patches {
+        let first = taken.partition_point(|t| t.1 <= p.start);
+        regions.extend(subtract((p.start, p.end), &taken[first..]).into_iter().map(
+            |(start, end)| Region {
+                start,
+                end,
+                read: true,
+                write: false,
+                execute: false,
+            },
+        ));
+    }
+    regions.sort_by_key(|r| r.start);
+    regions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_are_cut_out_of_a_range() {
+        assert_eq!(subtract((10, 50), &[]), [(10, 50)]);
+        assert_eq!(
+            subtract((10, 50), &[(0, 12), (20, 30), (45, 60)]),
+            [(12, 20), (30, 45)]
+        );
+        assert_eq!(subtract((10, 50), &[(0, u64::MAX)]), []);
+        assert_eq!(subtract((10, 50), &[(50, 60)]), [(10, 50)]);
+    }
+}

@@ -2,8 +2,14 @@
 //!
 //! Invariant: nothing here knows what a dump contains. This crate moves bytes and remembers them.
 
+pub mod archive;
+pub mod bundle;
+mod document;
+pub mod error;
+pub mod files;
 mod frame_cache;
 pub mod frames;
+pub mod layout;
 pub mod limits;
 pub mod manifest;
 pub mod mapped;
@@ -13,7 +19,11 @@ pub mod read_at;
 pub mod sealed;
 pub mod seek_table;
 
+pub use archive::{Archive, Filter, Listing, ServiceUsage, Swept};
+pub use bundle::{Bundle, BundleWriter};
+pub use error::ArchiveError;
 pub use frames::{SealOptions, SealWriter, Sealed};
+pub use layout::BundleId;
 pub use manifest::Manifest;
 pub use open::{OpenOptions, open_readable, open_readable_with};
 pub use read_at::{Chunk, ReadAt};

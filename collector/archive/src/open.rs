@@ -109,3 +109,8 @@ pub fn detect(file: &dyn ReadAt) -> io::Result<Container> {
 pub(crate) fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
+
+/// True for names that say zstd.
+pub(crate) fn is_zstd_name(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "zst")
+}

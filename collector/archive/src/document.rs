@@ -1,0 +1,63 @@
+//! Small documents of a bundle (manifest, sheet, diagnosis): read under limits, packed when their name says so.
+
+use crate::error::{ArchiveError, Result};
+use crate::limits::MAX_JSON_BYTES;
+use crate::open::is_zstd_name;
+use serde::de::DeserializeOwned;
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Largest window of a packed document, as a power of two: 8 MiB, what levels up to 19 use.
+const WINDOW_LOG: u32 = 23;
+/// Sheets are written once and read for years.
+const LEVEL: i32 = 9;
+
+/// The bytes of the document at `path`, unpacked if its name ends in `.zst`.
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(|e| ArchiveError::io("open", path, e))?;
+    let mut bytes = Vec::new();
+    let limit = MAX_JSON_BYTES + 1;
+    let read = if is_zstd_name(path) {
+        let unpacker = zstd::Decoder::new(file).and_then(|mut decoder| {
+            decoder.window_log_max(WINDOW_LOG)?;
+            Ok(decoder)
+        });
+        unpacker.and_then(|decoder| decoder.take(limit).read_to_end(&mut bytes))
+    } else {
+        file.take(limit).read_to_end(&mut bytes)
+    };
+    read.map_err(|e| ArchiveError::io("read", path, e))?;
+    if bytes.len() as u64 > MAX_JSON_BYTES {
+        return Err(ArchiveError::TooLarge {
+            path: path.to_owned(),
+            limit_bytes: MAX_JSON_BYTES,
+        });
+    }
+    Ok(bytes)
+}
+
+/// The JSON document at `path`.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let bytes = read_bytes(path)?;
+    serde_json::from_slice(&bytes).map_err(|e| ArchiveError::BadDocument {
+        path: path.to_owned(),
+        reason: format!("not the expected document: {e}"),
+    })
+}
+
+/// `bytes` as they are stored under `name`.
+pub(crate) fn packed<'a>(name: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>> {
+    if !is_zstd_name(Path::new(name)) {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    let packed = (|| {
+        let mut zstd = zstd::bulk::Compressor::new(LEVEL)?;
+        zstd.set_parameter(zstd::zstd_safe::CParameter::ChecksumFlag(true))?;
+        zstd.compress(bytes)
+    })();
+    packed
+        .map(Cow::Owned)
+        .map_err(|e| ArchiveError::io("compress", Path::new(name), e))
+}

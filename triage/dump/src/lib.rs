@@ -15,6 +15,7 @@ pub mod limits;
 pub mod memory;
 pub mod module_files;
 pub mod overlay;
+pub mod pe;
 mod segments;
 pub mod source;
 pub mod synthetic;

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use leakhound_archive::ReadAt;
 use leakhound_archive::read_at::PlainFile;
 
-use crate::elf::fields::{u16_at, u32_at, u64_at};
+use crate::elf::fields::{u16_at, u64_at};
 use crate::elf::module::build_id;
 use crate::elf::{EHDR_BYTES, PHDR_BYTES, PT_NOTE, ProgramHeader};
 use crate::image::{MappedFile, Module};
 use crate::limits::Limits;
-use crate::memory::{Memory, MemoryExt};
+use crate::memory::Memory;
+use crate::pe::PeHeaders;
 
 /// Where to look for module files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -207,7 +208,7 @@ fn prove(
         return prove_elf(file, &head, mapped, module);
     }
     if head.starts_with(b"MZ") {
-        return prove_pe(file, &head, memory, mapped, module);
+        return prove_pe(file, memory, mapped, module);
     }
     Err(Refusal::Because(
         "it is neither an ELF nor a PE file".to_owned(),
@@ -238,34 +239,16 @@ fn prove_elf(
     }
 }
 
-/// Time stamp, image size and check sum of a PE file: together unique for a build.
-fn pe_identity(read: impl Fn(u64) -> Option<[u8; 92]>, head: &[u8]) -> Option<(u32, u32, u32)> {
-    let pe = read(u64::from(u32_at(head, 0x3c)?))?;
-    if !pe.starts_with(b"PE\0\0") {
-        return None;
-    }
-    // PE/COFF specification: COFF header at 4 (TimeDateStamp +4), optional header at 24 (SizeOfImage +56, CheckSum +64).
-    Some((
-        u32_at(&pe, 8)?,
-        u32_at(&pe, 24 + 56)?,
-        u32_at(&pe, 24 + 64)?,
-    ))
-}
-
 fn prove_pe(
     file: &PlainFile,
-    head: &[u8; EHDR_BYTES],
     memory: &dyn Memory,
     mapped: &[MappedFile],
     module: &Module,
 ) -> Result<Proof, Refusal> {
-    let ours = pe_identity(|at| file_array(file, at), head)
+    let ours = PeHeaders::in_file(file)
         .ok_or_else(|| Refusal::Because("its PE header is damaged".to_owned()))?;
-    let theirs = memory
-        .array::<EHDR_BYTES>(module.base)
-        .and_then(|head| pe_identity(|at| memory.array(module.base.checked_add(at)?), &head));
-    match theirs {
-        Some(theirs) if theirs == ours => Ok(Proof::Headers),
+    match PeHeaders::in_memory(memory, module.base) {
+        Some(theirs) if theirs.identity() == ours.identity() => Ok(Proof::Headers),
         Some(_) => Err(Refusal::Because(
             "its PE header is that of another build".to_owned(),
         )),

@@ -10,18 +10,14 @@ use std::sync::Arc;
 
 use leakhound_archive::ReadAt;
 
-use crate::elf::fields::{u16_at, u32_at};
 use crate::elf::{EHDR_BYTES, PF_W, PT_LOAD};
 use crate::image::{MappedFile, Module, ProcessImage};
 use crate::memory::{Memory, Region};
 use crate::module_files::{ModuleFiles, file_program_headers};
+use crate::pe::PeHeaders;
 
 /// Pages of the smallest size; mappings begin and end on them.
 const PAGE: u64 = 4096;
-/// `IMAGE_SCN_MEM_WRITE` (PE/COFF specification, section flags).
-const SECTION_WRITE: u32 = 0x8000_0000;
-/// `e_lfanew` lies within the first pages in real files.
-const MAX_PE_OFFSET: u64 = 1 << 20;
 
 /// A range of addresses that a file on disk can fill.
 struct Patch {
@@ -53,26 +49,24 @@ impl FileOverlay {
             let Some(found) = files.open(&*base, mapped, module) else {
                 continue;
             };
-            let writable = writable_ranges(&*found.file);
+            let writable = Writable::of(&*found.file);
             let end = module.base.saturating_add(module.size);
             for m in mapped {
                 if m.path != module.path || m.start < module.base || m.start >= end {
                     continue;
                 }
-                for (from, to) in subtract(
-                    (m.offset, m.offset.saturating_add(m.end - m.start)),
-                    &writable,
-                ) {
-                    // The kernel zero-fills the last page of a mapping beyond the end of the file.
-                    let to = to.min(found.file.len().next_multiple_of(PAGE));
-                    if from < to {
-                        patches.push(Patch {
-                            start: m.start + (from - m.offset),
-                            end: m.start + (to - m.offset),
-                            offset: from,
-                            file: found.file.clone(),
-                        });
-                    }
+                // The kernel zero-fills the last page of a mapping beyond the end of the file.
+                let there = found.file.len().next_multiple_of(PAGE);
+                let to = m
+                    .end
+                    .min(m.start.saturating_add(there.saturating_sub(m.offset)));
+                for (from, to) in subtract((m.start, to), &writable.ranges(module.base, m)) {
+                    patches.push(Patch {
+                        start: from,
+                        end: to,
+                        offset: m.offset + (from - m.start),
+                        file: found.file.clone(),
+                    });
                 }
             }
         }
@@ -166,53 +160,57 @@ impl Memory for FileOverlay {
     }
 }
 
-/// File ranges whose mapping the process could write to.
-fn writable_ranges(file: &dyn ReadAt) -> Vec<(u64, u64)> {
-    let mut head = [0; EHDR_BYTES];
-    if file.read_at(0, &mut head).unwrap_or(0) < EHDR_BYTES {
-        return vec![(0, u64::MAX)];
-    }
-    let mut ranges: Vec<(u64, u64)> = if head.starts_with(b"\x7fELF") {
-        file_program_headers(file, &head)
-            .iter()
-            .filter(|h| h.kind == PT_LOAD && h.flags & PF_W != 0)
-            .map(|h| {
-                (
-                    h.offset & !(PAGE - 1),
-                    h.offset.saturating_add(h.file_bytes),
-                )
-            })
-            .collect()
-    } else {
-        pe_writable_sections(file, &head)
-    };
-    ranges.sort_unstable();
-    ranges
+/// Which parts of a loaded module the process could write to.
+enum Writable {
+    /// Writable segments, as distances from the base, whole pages. Includes what is made read-only after relocation.
+    Elf(Vec<(u64, u64)>),
+    /// Sections know it; a flat mapping of the file has none.
+    Pe(PeHeaders),
+    /// Headers that cannot be read: everything.
+    Unknown,
 }
 
-/// Sections of a PE file with the write flag.
-fn pe_writable_sections(file: &dyn ReadAt, head: &[u8]) -> Vec<(u64, u64)> {
-    let everything = vec![(0, u64::MAX)];
-    let pe = u64::from(u32_at(head, 0x3c).unwrap_or(0));
-    let mut coff = [0; 24];
-    if pe > MAX_PE_OFFSET || file.read_at(pe, &mut coff).unwrap_or(0) < coff.len() {
-        return everything;
+impl Writable {
+    fn of(file: &dyn ReadAt) -> Self {
+        let mut head = [0; EHDR_BYTES];
+        if file.read_at(0, &mut head).unwrap_or(0) < EHDR_BYTES {
+            return Self::Unknown;
+        }
+        if !head.starts_with(b"\x7fELF") {
+            return PeHeaders::in_file(file).map_or(Self::Unknown, Self::Pe);
+        }
+        let mut headers = file_program_headers(file, &head);
+        headers.retain(|h| h.kind == PT_LOAD);
+        let first = headers.iter().map(|h| h.address).min().unwrap_or(0) & !(PAGE - 1);
+        let mut ranges: Vec<(u64, u64)> = headers
+            .iter()
+            .filter(|h| h.flags & PF_W != 0)
+            .map(|h| {
+                let from = h.address.saturating_sub(first);
+                let to = from.saturating_add(h.memory_bytes);
+                // Rounding outwards is safe: a page too many is merely absent.
+                (
+                    from & !(PAGE - 1),
+                    to.saturating_add(PAGE - 1) & !(PAGE - 1),
+                )
+            })
+            .collect();
+        ranges.sort_unstable();
+        Self::Elf(ranges)
     }
-    let (Some(count), Some(optional)) = (u16_at(&coff, 6), u16_at(&coff, 20)) else {
-        return everything;
-    };
-    let mut table = vec![0; usize::from(count.min(96)) * 40];
-    let n = file
-        .read_at(pe + 24 + u64::from(optional), &mut table)
-        .unwrap_or(0);
-    table[..n]
-        .chunks_exact(40)
-        .filter(|s| u32_at(s, 36).unwrap_or(0) & SECTION_WRITE != 0)
-        .filter_map(|s| {
-            let (bytes, at) = (u64::from(u32_at(s, 16)?), u64::from(u32_at(s, 20)?));
-            Some((at, at + bytes))
-        })
-        .collect()
+
+    /// Addresses within mapping `m` that may have been written to; sorted.
+    fn ranges(&self, base: u64, m: &MappedFile) -> Vec<(u64, u64)> {
+        match self {
+            Self::Elf(ranges) => {
+                let absolute =
+                    |&(from, to): &(u64, u64)| (base.saturating_add(from), base.saturating_add(to));
+                ranges.iter().map(absolute).collect()
+            }
+            Self::Pe(pe) if !pe.places_writable_section(m.start - base, m.offset) => Vec::new(),
+            Self::Pe(_) | Self::Unknown => vec![(m.start, m.end)],
+        }
+    }
 }
 
 /// `range` without the sorted `holes`.

@@ -1,6 +1,6 @@
 //! ELF and PE modules as they lie in the memory of a process.
 
-use super::fields::{u16_at, u32_at, u64_at};
+use super::fields::{u16_at, u64_at};
 use super::notes::notes;
 use super::{
     DT_NULL, DT_SONAME, DT_STRTAB, EHDR_BYTES, NT_GNU_BUILD_ID, PHDR_BYTES, PT_DYNAMIC, PT_LOAD,
@@ -10,6 +10,7 @@ use crate::error::DumpError;
 use crate::image::{MappedFile, Module};
 use crate::limits::{Limits, admit};
 use crate::memory::{Memory, MemoryExt};
+use crate::pe::PeHeaders;
 
 /// Notes of a module are at most this long; real ones have a few hundred bytes.
 const MODULE_NOTES_BYTES: u64 = 64 << 10;
@@ -123,9 +124,10 @@ pub fn modules(
         if first.offset != 0 || !looks_like_module(memory, first) {
             continue;
         }
+        let pe = PeHeaders::in_memory(memory, first.start);
         let mut end = first.end;
-        while let Some(next) = files.get(i) {
-            if next.path != first.path || (next.offset == 0 && starts_module(memory, next.start)) {
+        while let Some(next) = files.get(i).filter(|f| f.path == first.path) {
+            if next.offset == 0 && !continues(memory, pe.as_ref(), first, next) {
                 break;
             }
             end = end.max(next.end);
@@ -193,22 +195,27 @@ fn looks_like_module(memory: &dyn Memory, file: &MappedFile) -> bool {
     }
 }
 
-/// True for an ELF header, or for `MZ` whose `e_lfanew` leads to `PE\0\0`.
-fn starts_module(memory: &dyn Memory, address: u64) -> bool {
-    let Some(head) = memory.array::<64>(address) else {
-        return false;
-    };
-    if head.starts_with(b"\x7fELF") {
-        return true;
+/// Whether a mapping of file offset 0 belongs to the module that began at `first`.
+///
+/// The runtime maps an assembly section by section, and where sections share the file's first page with the header
+/// that page is mapped again (offset 0) at the section's address: four mappings per assembly, three of them of
+/// offset 0, in .NET Core 3.1. The same file may also be mapped flat a second time, which is another module.
+fn continues(
+    memory: &dyn Memory,
+    pe: Option<&PeHeaders>,
+    first: &MappedFile,
+    next: &MappedFile,
+) -> bool {
+    match pe {
+        Some(pe) => pe.places_section(next.start - first.start, next.offset),
+        // A header page that gdb left out: what follows of the same file is taken to be the same module.
+        None => memory.u8(first.start).is_none() || !starts_module(memory, next.start),
     }
-    let lfanew = u32_at(&head, 0x3c).unwrap_or(0);
-    head.starts_with(b"MZ")
-        && address
-            .checked_add(u64::from(lfanew))
-            // The PE header may lie on a page that was not dumped; `MZ` and a plausible offset must do then.
-            .is_some_and(|pe| {
-                memory
-                    .array::<4>(pe)
-                    .map_or(lfanew < 0x1000, |m| &m == b"PE\0\0")
-            })
+}
+
+/// True for an ELF header, or for `MZ` with a PE header.
+fn starts_module(memory: &dyn Memory, address: u64) -> bool {
+    memory
+        .array::<4>(address)
+        .is_some_and(|head| &head == b"\x7fELF" || PeHeaders::in_memory(memory, address).is_some())
 }

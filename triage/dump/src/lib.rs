@@ -12,6 +12,9 @@ pub mod elf;
 pub mod error;
 pub mod image;
 pub mod limits;
+#[cfg(target_os = "linux")]
+pub mod live;
+pub mod maps;
 pub mod memory;
 pub mod module_files;
 pub mod overlay;
@@ -24,6 +27,8 @@ pub use detect::{Format, detect};
 pub use error::DumpError;
 pub use image::{Arch, MappedFile, Module, Os, ProcessImage, Thread};
 pub use limits::Limits;
+#[cfg(target_os = "linux")]
+pub use live::{LiveOptions, live, live_with};
 pub use memory::{Memory, MemoryExt, Region};
 pub use module_files::{FileSearch, ModuleFile, ModuleFiles, Proof};
 pub use overlay::FileOverlay;

@@ -1,1 +1,0 @@
-//! What the tests share: real .NET runtimes, compiled targets, running services.

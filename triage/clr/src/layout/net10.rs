@@ -1,0 +1,53 @@
+//! .NET 10.
+//!
+//! Source: the contract descriptor of 10.0.9 (linux-x64), compared with real dumps of 10.0.9 and 10.0.13
+//! (reference/clr-reader.md §1.4, §6 to §8, §13).
+
+use super::*;
+
+/// Linux x64.
+pub(super) fn linux_x64() -> Layout {
+    Layout {
+        version: (10, 0),
+        os: Os::Linux,
+        arch: Arch::X64,
+        proven: true,
+        // inc/dacvars.h: 15, 19, 42, 45, 56; compared with the descriptor's globals.
+        dac: DacSlots {
+            thread_store: 15 - 19,
+            free_method_table: 56 - 19,
+            object_method_table: 42 - 19,
+            string_method_table: 45 - 19,
+            global_alloc_context: None,
+        },
+        // Descriptor: ThreadStore, Thread, RuntimeThreadLocals, EEAllocContext, GCAllocContext.
+        thread_store: ThreadStoreLayout { first_link: 88 },
+        thread: ThreadLayout {
+            link: 112,
+            os_id: 296,
+            managed_id: 16,
+            state: 0,
+            preemptive_disabled: 4,
+            frame: 8,
+            exposed_object: Some(304),
+            alloc_context: AllocContextPlace::Behind(32, 8),
+            statics: 568,
+        },
+        // Descriptor: Module, PEAssembly, PEImage, PEImageLayout, EETypeHashTable.
+        module: ModuleLayout {
+            pe_assembly: 216,
+            pe_image: &[8],
+            image_layouts: &[128, 120],
+            image_path: 16,
+            assembly: Some(248),
+            type_def_map: 416,
+            instantiations: 600,
+            instantiation_buckets: BucketShape::Chained,
+            dynamic_metadata: Some(840),
+        },
+        // Descriptor: AppDomain.DomainAssemblyList, Assembly.Module.
+        app_domain: AppDomainLayout { assemblies: 576, entry_to_module: &[0, 16] },
+        token: TokenWord::Long,
+        statics: StaticsLayout::PerType,
+    }
+}

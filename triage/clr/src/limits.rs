@@ -1,0 +1,66 @@
+//! Every cap on a count or a length that a dump may claim, each with its reason.
+//!
+//! A dump is hostile until proved otherwise: nothing is allocated, looped or recursed on the word of a dump alone.
+
+/// Bytes of one module's metadata; System.Private.CoreLib has about 4 MB, the largest seen in the wild 60 MB.
+pub const METADATA_BYTES: usize = 256 << 20;
+/// Bytes of one name in metadata; the language allows 1,023 characters.
+pub const NAME_BYTES: usize = 4 << 10;
+/// Bytes of a composed type name; generics over generics may double at each level.
+pub const TYPE_NAME_BYTES: usize = 4 << 10;
+/// Nested generic arguments, arrays and pointers in one type name.
+pub const TYPE_NAME_DEPTH: usize = 24;
+/// Arguments of one generic instance; C# allows 65,535, real ones have fewer than twenty.
+pub const GENERIC_ARGUMENTS: u16 = 256;
+/// Levels of nested classes.
+pub const NESTED_CLASSES: usize = 32;
+/// Levels of inheritance.
+pub const BASE_CLASSES: usize = 128;
+/// Types of one process; services with heavy code generation have about 200,000.
+pub const TYPES: usize = 2_000_000;
+/// Modules of one process.
+pub const MODULES: usize = 65_536;
+/// Type definitions of one module (24-bit row ids).
+pub const TYPE_DEFS: u32 = 1 << 24;
+/// Entries of one table of generic instances.
+pub const INSTANTIATIONS: u32 = 4_000_000;
+/// GC heaps; the runtime itself stops at 1,024.
+pub const HEAPS: u32 = 1_024;
+/// Generations of one heap.
+pub const GENERATIONS: u64 = 5;
+/// Segments or regions in one list: 256 GB of reserved range in 4 MB regions make 65,536; ten times that.
+pub const SEGMENTS: usize = 1 << 20;
+/// Managed threads.
+pub const THREADS: usize = 200_000;
+/// Handle tables of one bucket: one for each processor.
+pub const HANDLE_SLOTS: usize = 1_024;
+/// Buckets of handle tables.
+pub const HANDLE_BUCKETS: usize = 1_024;
+/// Segments of all handle tables: 7,680 handles each, hence 500 million handles.
+pub const HANDLE_SEGMENTS: usize = 65_536;
+/// Entries of one finalization queue.
+pub const FINALIZATION_ENTRIES: u64 = 1 << 30;
+/// Fields of one class (16-bit in the runtime).
+pub const FIELDS: usize = 65_536;
+/// Series of references in one type's description.
+pub const GC_SERIES: i64 = 65_536;
+/// Entries of one domain-local or thread-local class table.
+pub const CLASS_TABLE: u64 = 1 << 22;
+/// Bytes scanned word by word after damage before the rest of a range is given up.
+pub const RESYNC_BYTES: u64 = 64 << 20;
+/// Words that are remembered as "not a method table" while looking for the next object after damage.
+pub const REJECTED_WORDS: usize = 1 << 20;
+/// Elements of one array the facts code may read at once.
+pub const ARRAY_ELEMENTS: u64 = 1 << 27;
+/// UTF-16 units of a string that are ever copied out.
+pub const STRING_UNITS: usize = 1 << 16;
+/// Bytes of writable runtime data that are searched for the GC's self-description.
+pub const RUNTIME_DATA_BYTES: u64 = 64 << 20;
+/// Bytes of one stack that are scanned for object addresses.
+pub const STACK_BYTES: u64 = 64 << 20;
+/// Bytes of a module file that stands in for pages the dump lacks.
+pub const MODULE_FILE_BYTES: u64 = 1 << 30;
+/// Sections or program headers of one image.
+pub const IMAGE_SECTIONS: usize = 256;
+/// Links of a thread's chain of frames that are followed.
+pub const FRAMES: usize = 64;

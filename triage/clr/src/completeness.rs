@@ -104,7 +104,10 @@ impl Log {
     }
 
     pub fn note(&self, sentence: String) {
-        let mut notes = self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut notes = self
+            .notes
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if notes.len() < MAX_NOTES && !notes.contains(&sentence) {
             notes.push(sentence);
         }
@@ -113,8 +116,16 @@ impl Log {
     pub fn snapshot(&self) -> Completeness {
         let count = |p: &Problem| (*p, self.counts[*p as usize].load(Ordering::Relaxed));
         Completeness {
-            problems: Problem::ALL.iter().map(count).filter(|(_, n)| *n > 0).collect(),
-            notes: self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
+            problems: Problem::ALL
+                .iter()
+                .map(count)
+                .filter(|(_, n)| *n > 0)
+                .collect(),
+            notes: self
+                .notes
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .clone(),
         }
     }
 }

@@ -18,7 +18,12 @@ pub(crate) struct DacTable {
 
 impl DacTable {
     /// Finds the anchor in the runtime's data.
-    pub fn find(memory: &dyn Memory, data: &[Range<u64>], image: &Range<u64>, vars: &GcVars) -> Option<Self> {
+    pub fn find(
+        memory: &dyn Memory,
+        data: &[Range<u64>],
+        image: &Range<u64>,
+        vars: &GcVars,
+    ) -> Option<Self> {
         let mut variables = Vec::new();
         for range in data {
             scan_words(memory, range.clone(), |at, word| {
@@ -32,12 +37,28 @@ impl DacTable {
             for range in data {
                 let found = scan_words(memory, range.clone(), |at, word| {
                     if word[..8] == variable.to_le_bytes() {
-                        let table = Self { anchor: at, base: image.start, wide: true };
+                        let table = Self {
+                            anchor: at,
+                            base: image.start,
+                            wide: true,
+                        };
                         return table.plausible(memory, image).then_some(table);
                     }
-                    let rva = u32::try_from(variable.wrapping_sub(image.start)).ok()?.to_le_bytes();
-                    let half = if word[..4] == rva { 0 } else if word[4..8] == rva { 4 } else { return None };
-                    let table = Self { anchor: at + half, base: image.start, wide: false };
+                    let rva = u32::try_from(variable.wrapping_sub(image.start))
+                        .ok()?
+                        .to_le_bytes();
+                    let half = if word[..4] == rva {
+                        0
+                    } else if word[4..8] == rva {
+                        4
+                    } else {
+                        return None;
+                    };
+                    let table = Self {
+                        anchor: at + half,
+                        base: image.start,
+                        wide: false,
+                    };
                     table.plausible(memory, image).then_some(table)
                 });
                 if found.is_some() {
@@ -52,7 +73,11 @@ impl DacTable {
     pub fn variable(&self, memory: &dyn Memory, distance: i32) -> Option<u64> {
         let step = if self.wide { 8 } else { 4 };
         let at = self.anchor.checked_add_signed(i64::from(distance) * step)?;
-        let address = if self.wide { memory.u64(at)? } else { self.base.checked_add(u64::from(memory.u32(at)?))? };
+        let address = if self.wide {
+            memory.u64(at)?
+        } else {
+            self.base.checked_add(u64::from(memory.u32(at)?))?
+        };
         (address != 0 && address != self.base).then_some(address)
     }
 
@@ -64,7 +89,10 @@ impl DacTable {
     /// The kind of heap lies right before, the application domain right behind, in all versions.
     fn plausible(&self, memory: &dyn Memory, image: &Range<u64>) -> bool {
         let kind = self.variable(memory, -1).and_then(|at| memory.u32(at));
-        let around = [-3, -2, -1, 1, 2].iter().all(|d| self.variable(memory, *d).is_some_and(|at| image.contains(&at)));
+        let around = [-3, -2, -1, 1, 2].iter().all(|d| {
+            self.variable(memory, *d)
+                .is_some_and(|at| image.contains(&at))
+        });
         around && matches!(kind, Some(0..=2))
     }
 }

@@ -36,9 +36,15 @@ impl GcVars {
         for range in data {
             let found = scan_words(memory, range.clone(), |at, window| {
                 // Cheap shape first: version bytes, the size of a generation, then the number of generations or a pointer.
-                let word = |i: usize| u64::from_le_bytes(window[i * 8..i * 8 + 8].try_into().unwrap_or_default());
+                let word = |i: usize| {
+                    u64::from_le_bytes(window[i * 8..i * 8 + 8].try_into().unwrap_or_default())
+                };
                 let versions = word(0);
-                if versions == 0 || versions >> 16 != 0 || !(1..=11).contains(&(versions & 0xFF)) || versions >> 8 >= 20 {
+                if versions == 0
+                    || versions >> 16 != 0
+                    || !(1..=11).contains(&(versions & 0xFF))
+                    || versions >> 8 >= 20
+                {
                     return None;
                 }
                 if !(150..=600).contains(&word(1)) {
@@ -56,7 +62,9 @@ impl GcVars {
     /// Reads and judges the struct at one address.
     fn at(memory: &dyn Memory, address: u64, image: &Range<u64>) -> Option<Self> {
         let bytes: [u8; SPAN] = memory.array(address)?;
-        let word = |offset: usize| u64::from_le_bytes(bytes[offset..offset + 8].try_into().unwrap_or_default());
+        let word = |offset: usize| {
+            u64::from_le_bytes(bytes[offset..offset + 8].try_into().unwrap_or_default())
+        };
         // 3.1 has no count of generations; everything behind it lies 8 bytes lower.
         let counted = word(16) == 5;
         let shift = if counted { 0 } else { 8 };
@@ -65,7 +73,10 @@ impl GcVars {
         if memory.u32(max_generation)? != 2 {
             return None;
         }
-        let inside = (24..=232).step_by(8).filter(|o| image.contains(&field(*o))).count();
+        let inside = (24..=232)
+            .step_by(8)
+            .filter(|o| image.contains(&field(*o)))
+            .count();
         if counted && inside < 4 || !counted && inside < 12 {
             return None;
         }
@@ -92,11 +103,17 @@ impl GcVars {
 }
 
 /// Calls `judge` with every 8-aligned address of `range` and the 16 bytes there, until it answers.
-pub(crate) fn scan_words<T>(memory: &dyn Memory, range: Range<u64>, mut judge: impl FnMut(u64, &[u8]) -> Option<T>) -> Option<T> {
+pub(crate) fn scan_words<T>(
+    memory: &dyn Memory,
+    range: Range<u64>,
+    mut judge: impl FnMut(u64, &[u8]) -> Option<T>,
+) -> Option<T> {
     const CHUNK: usize = 1 << 16;
     let mut buf = vec![0u8; CHUNK + 16];
     let mut at = range.start.checked_add(7)? & !7;
-    let end = range.end.min(at.saturating_add(crate::limits::RUNTIME_DATA_BYTES));
+    let end = range
+        .end
+        .min(at.saturating_add(crate::limits::RUNTIME_DATA_BYTES));
     while at < end {
         let want = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK) + 16;
         let got = memory.read(at, &mut buf[..want]);
@@ -108,7 +125,11 @@ pub(crate) fn scan_words<T>(memory: &dyn Memory, range: Range<u64>, mut judge: i
             offset += 8;
         }
         // A hole: on to the next page.
-        at = if got < 16 { (at & !0xFFF).checked_add(0x1000)? } else { at + offset as u64 };
+        at = if got < 16 {
+            (at & !0xFFF).checked_add(0x1000)?
+        } else {
+            at + offset as u64
+        };
     }
     None
 }

@@ -26,7 +26,10 @@ impl ImageRanges {
 
     fn elf(memory: &dyn Memory, base: u64) -> Option<Self> {
         let offset = memory.u64(base + 32)?;
-        let (entry_bytes, count) = (u64::from(memory.u16(base + 54)?), usize::from(memory.u16(base + 56)?));
+        let (entry_bytes, count) = (
+            u64::from(memory.u16(base + 54)?),
+            usize::from(memory.u16(base + 56)?),
+        );
         if entry_bytes < 56 || count > limits::IMAGE_SECTIONS {
             return None;
         }
@@ -36,14 +39,21 @@ impl ImageRanges {
             if memory.u32(at)? != 1 {
                 continue;
             }
-            let (flags, start, bytes) = (memory.u32(at + 4)?, memory.u64(at + 16)?, memory.u64(at + 40)?);
+            let (flags, start, bytes) = (
+                memory.u32(at + 4)?,
+                memory.u64(at + 16)?,
+                memory.u64(at + 40)?,
+            );
             let range = base.checked_add(start)?..base.checked_add(start)?.checked_add(bytes)?;
             end = end.max(range.end);
             if flags & 2 != 0 {
                 data.push(range);
             }
         }
-        (end > base && !data.is_empty()).then_some(Self { all: base..end, data })
+        (end > base && !data.is_empty()).then_some(Self {
+            all: base..end,
+            data,
+        })
     }
 
     fn pe(memory: &dyn Memory, base: u64) -> Option<Self> {
@@ -51,7 +61,10 @@ impl ImageRanges {
         if memory.u32(header)? != 0x4550 {
             return None;
         }
-        let (count, optional_bytes) = (usize::from(memory.u16(header + 6)?), u64::from(memory.u16(header + 20)?));
+        let (count, optional_bytes) = (
+            usize::from(memory.u16(header + 6)?),
+            u64::from(memory.u16(header + 20)?),
+        );
         let size = u64::from(memory.u32(header + 24 + 56)?);
         if count > limits::IMAGE_SECTIONS {
             return None;
@@ -59,20 +72,31 @@ impl ImageRanges {
         let mut data = Vec::new();
         for i in 0..count as u64 {
             let section = header + 24 + optional_bytes + 40 * i;
-            let (bytes, start, flags) = (memory.u32(section + 8)?, memory.u32(section + 12)?, memory.u32(section + 36)?);
+            let (bytes, start, flags) = (
+                memory.u32(section + 8)?,
+                memory.u32(section + 12)?,
+                memory.u32(section + 36)?,
+            );
             // Everything but code: from .NET 7 on the table of variables lies in read-only data.
             if flags & 0x2000_0000 == 0 {
                 data.push(base + u64::from(start)..base + u64::from(start) + u64::from(bytes));
             }
         }
-        Some(Self { all: base..base.checked_add(size)?, data })
+        Some(Self {
+            all: base..base.checked_add(size)?,
+            data,
+        })
     }
 
     fn regions(memory: &dyn Memory, module: &Module) -> Self {
         let end = module.base.saturating_add(module.size);
         let mut all = module.base..end;
         let mut data = Vec::new();
-        for region in memory.regions().iter().filter(|r| r.write && r.end > module.base) {
+        for region in memory
+            .regions()
+            .iter()
+            .filter(|r| r.write && r.end > module.base)
+        {
             // `.bss` is an anonymous mapping that follows the last part of the file.
             if region.start > all.end {
                 break;

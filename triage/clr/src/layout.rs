@@ -129,7 +129,12 @@ pub(crate) enum StaticsLayout {
 }
 
 /// Every table, oldest first.
-const TABLES: &[fn() -> Layout] = &[net31::linux_x64, net8::linux_x64, net9::linux_x64, net10::linux_x64];
+const TABLES: &[fn() -> Layout] = &[
+    net31::linux_x64,
+    net8::linux_x64,
+    net9::linux_x64,
+    net10::linux_x64,
+];
 
 /// Tables that may serve a runtime: those of its version, or of every version when that is unknown.
 pub(crate) fn candidates(version: Option<(u16, u16)>, os: Os, arch: Arch) -> Vec<Layout> {
@@ -139,6 +144,10 @@ pub(crate) fn candidates(version: Option<(u16, u16)>, os: Os, arch: Arch) -> Vec
 
 /// Versions that have a table, for messages.
 pub(crate) fn supported() -> String {
-    let names: Vec<String> = TABLES.iter().map(|t| t()).map(|l| format!("{}.{}", l.version.0, l.version.1)).collect();
+    let names: Vec<String> = TABLES
+        .iter()
+        .map(|t| t())
+        .map(|l| format!("{}.{}", l.version.0, l.version.1))
+        .collect();
     names.join(", ")
 }

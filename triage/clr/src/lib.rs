@@ -1,3 +1,42 @@
 //! Process image to managed heap.
 //!
-//! Invariant: only this crate knows the memory of the runtime; it knows no file format and judges nothing.
+//! The model on one page. A process has one [`Runtime`]; it knows its version and the [`layout`](RuntimeInfo::layout_proven)
+//! of its own structures. The runtime has [heaps](Heap) made of [segments](Segment); a segment is a row of objects and free
+//! blocks, which [`Runtime::walk`] visits in parallel. Every object's first word leads to its type ([`TypeInfo`]), and the
+//! type says where its references lie. Roots are statics, thread statics, handles, the finalization queue and stacks.
+//!
+//! Nothing here needs Microsoft's debugging library, a symbol file or the machine that the dump came from.
+//!
+//! Invariants: only this crate knows the memory of the runtime. It knows no file format and judges nothing. It claims only
+//! what it proved: a layout that does not fit is refused, damage is counted in [`Completeness`], and no byte of a dump can make
+//! it panic, loop for ever or allocate without a cap.
+
+pub mod completeness;
+mod dac_table;
+mod gc_vars;
+mod image_ranges;
+mod layout;
+pub mod limits;
+pub mod metadata;
+mod method_table;
+mod modules;
+mod names;
+mod pe;
+mod runtime;
+mod segments;
+mod shapes;
+mod threads;
+mod types;
+mod version;
+mod walk;
+mod window;
+
+pub use completeness::{Completeness, Problem};
+pub use modules::{Module, ModuleInfo};
+pub use runtime::{NoRuntime, Options, Runtime, RuntimeInfo};
+pub use segments::{Generation, Heap, HeapRange, Segment};
+pub use shapes::TypeId;
+pub use threads::ManagedThread;
+pub use types::TypeInfo;
+pub use version::Version;
+pub use walk::{FREE_BUCKETS, Object, RangeStats, Walk};

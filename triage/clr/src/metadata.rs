@@ -69,7 +69,10 @@ impl Metadata {
             return Err(MetadataError::Signature { found: signature });
         }
         let version_len = u32_at(&bytes, 12).ok_or(cut("version length", 12))? as usize;
-        let header = 16usize.checked_add(version_len).filter(|h| *h < len).ok_or(cut("version", 16))?;
+        let header = 16usize
+            .checked_add(version_len)
+            .filter(|h| *h < len)
+            .ok_or(cut("version", 16))?;
         let stream_count = u16_at(&bytes, header + 2).ok_or(cut("stream count", header))?;
         let mut at = header + 4;
         let (mut strings, mut blobs, mut guids, mut rows) = (None, (0, 0), (0, 0), None);
@@ -90,7 +93,14 @@ impl Metadata {
         let strings = strings.ok_or(MetadataError::NoStream { stream: "#Strings" })?;
         let rows = rows.ok_or(MetadataError::NoStream { stream: "#~" })?;
         let tables = Tables::parse(&bytes, rows.0).ok_or(cut("table sizes", rows.0))?;
-        let mut metadata = Self { bytes, strings, blobs, guids, tables, nested: HashMap::new() };
+        let mut metadata = Self {
+            bytes,
+            strings,
+            blobs,
+            guids,
+            tables,
+            nested: HashMap::new(),
+        };
         metadata.nested = metadata.read_nesting();
         Ok(metadata)
     }
@@ -119,7 +129,11 @@ impl Metadata {
     #[must_use]
     pub fn type_def(&self, rid: u32) -> Option<TypeDef<'_>> {
         let columns = self.row(Table::TypeDef, rid)?;
-        Some(TypeDef { flags: columns.get(0), name: self.string(columns.get(1))?, namespace: self.string(columns.get(2))? })
+        Some(TypeDef {
+            flags: columns.get(0),
+            name: self.string(columns.get(1))?,
+            namespace: self.string(columns.get(2))?,
+        })
     }
 
     /// The type a nested type lies in.
@@ -142,8 +156,12 @@ impl Metadata {
 
     fn list(&self, rid: u32, column: usize, table: Table) -> std::ops::Range<u32> {
         let end = self.tables.rows(table).saturating_add(1);
-        let Some(start) = self.row(Table::TypeDef, rid).map(|c| c.get(column)) else { return 0..0 };
-        let next = self.row(Table::TypeDef, rid.saturating_add(1)).map_or(end, |c| c.get(column));
+        let Some(start) = self.row(Table::TypeDef, rid).map(|c| c.get(column)) else {
+            return 0..0;
+        };
+        let next = self
+            .row(Table::TypeDef, rid.saturating_add(1))
+            .map_or(end, |c| c.get(column));
         start.min(end)..next.min(end).max(start.min(end))
     }
 
@@ -171,15 +189,28 @@ impl Metadata {
         // The owner column is a coded index with one tag bit: 0 type, 1 method. The table is sorted by it.
         let wanted = type_rid << 1;
         let rows = self.tables.rows(Table::GenericParam);
-        let owner = |row: u32| self.row(Table::GenericParam, row).map_or(u32::MAX, |c| c.get(2));
+        let owner = |row: u32| {
+            self.row(Table::GenericParam, row)
+                .map_or(u32::MAX, |c| c.get(2))
+        };
         let (mut low, mut high) = (1u32, rows.saturating_add(1));
         while low < high {
             let middle = low + (high - low) / 2;
-            if owner(middle) < wanted { low = middle + 1 } else { high = middle }
+            if owner(middle) < wanted {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         let mut names = Vec::new();
-        while low <= rows && owner(low) == wanted && names.len() < usize::from(limits::GENERIC_ARGUMENTS) {
-            names.extend(self.row(Table::GenericParam, low).and_then(|c| self.string(c.get(3))));
+        while low <= rows
+            && owner(low) == wanted
+            && names.len() < usize::from(limits::GENERIC_ARGUMENTS)
+        {
+            names.extend(
+                self.row(Table::GenericParam, low)
+                    .and_then(|c| self.string(c.get(3))),
+            );
             low += 1;
         }
         names
@@ -191,7 +222,10 @@ impl Metadata {
         let columns = self.row(Table::Assembly, 1)?;
         #[expect(clippy::cast_possible_truncation, reason = "two-byte columns")]
         let part = |i| columns.get(i) as u16;
-        Some((self.string(columns.get(7))?, [part(1), part(2), part(3), part(4)]))
+        Some((
+            self.string(columns.get(7))?,
+            [part(1), part(2), part(3), part(4)],
+        ))
     }
 
     /// Name of the module with its extension.
@@ -204,8 +238,12 @@ impl Metadata {
     #[must_use]
     pub fn mvid(&self) -> Option<[u8; 16]> {
         let index = self.row(Table::Module, 1)?.get(2) as usize;
-        let at = self.guids.0.checked_add(index.checked_sub(1)?.checked_mul(16)?)?;
-        (at + 16 <= self.guids.0 + self.guids.1).then(|| self.bytes.get(at..at + 16)?.try_into().ok())?
+        let at = self
+            .guids
+            .0
+            .checked_add(index.checked_sub(1)?.checked_mul(16)?)?;
+        (at + 16 <= self.guids.0 + self.guids.1)
+            .then(|| self.bytes.get(at..at + 16)?.try_into().ok())?
     }
 
     /// Bytes of the blob at an offset of the blob stream.
@@ -216,8 +254,14 @@ impl Metadata {
         let first = *self.bytes.get(at)?;
         let (skip, len) = match first {
             0..0x80 => (1, u32::from(first)),
-            0x80..0xC0 => (2, u32::from(first & 0x3F) << 8 | u32::from(*self.bytes.get(at + 1)?)),
-            _ => (4, u32::from_be_bytes(self.bytes.get(at..at + 4)?.try_into().ok()?) & 0x1FFF_FFFF),
+            0x80..0xC0 => (
+                2,
+                u32::from(first & 0x3F) << 8 | u32::from(*self.bytes.get(at + 1)?),
+            ),
+            _ => (
+                4,
+                u32::from_be_bytes(self.bytes.get(at..at + 4)?.try_into().ok()?) & 0x1FFF_FFFF,
+            ),
         };
         let start = at + skip;
         let stop = start.checked_add(len as usize)?;
@@ -241,11 +285,15 @@ impl Metadata {
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
+    Some(u16::from_le_bytes(
+        bytes.get(at..at.checked_add(2)?)?.try_into().ok()?,
+    ))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+    Some(u32::from_le_bytes(
+        bytes.get(at..at.checked_add(4)?)?.try_into().ok()?,
+    ))
 }
 
 fn c_string(bytes: &[u8], at: usize, limit: usize) -> Option<&str> {
@@ -270,10 +318,21 @@ mod tests {
             strings.push(0);
             at
         };
-        let (module, outer, inner, ns, f1, f2, t) =
-            (add("Shop.dll"), add("Cart`1"), add("Line"), add("Shop"), add("_items"), add("<Name>k__BackingField"), add("T"));
+        let (module, outer, inner, ns, f1, f2, t) = (
+            add("Shop.dll"),
+            add("Cart`1"),
+            add("Line"),
+            add("Shop"),
+            add("_items"),
+            add("<Name>k__BackingField"),
+            add("T"),
+        );
         let mut rows: Vec<u8> = Vec::new();
-        let mut put = |values: &[u16]| values.iter().for_each(|v| rows.extend_from_slice(&v.to_le_bytes()));
+        let mut put = |values: &[u16]| {
+            values
+                .iter()
+                .for_each(|v| rows.extend_from_slice(&v.to_le_bytes()))
+        };
         put(&[0, module, 1, 0, 0]);
         put(&[0, 0, 0, 0, 0, 1, 1]);
         put(&[1, 0, outer, ns, 0, 1, 1]);
@@ -299,7 +358,11 @@ mod tests {
         let headers = out.len() + (8 + 4) + (8 + 12) + (8 + 8);
         let (tables_at, strings_at) = (headers, headers + tables.len());
         let guid_at = strings_at + strings.len();
-        for (at, size, name) in [(tables_at, tables.len(), &b"#~\0\0"[..]), (strings_at, strings.len(), b"#Strings\0\0\0\0"), (guid_at, 16, b"#GUID\0\0\0")] {
+        for (at, size, name) in [
+            (tables_at, tables.len(), &b"#~\0\0"[..]),
+            (strings_at, strings.len(), b"#Strings\0\0\0\0"),
+            (guid_at, 16, b"#GUID\0\0\0"),
+        ] {
             out.extend_from_slice(&(at as u32).to_le_bytes());
             out.extend_from_slice(&(size as u32).to_le_bytes());
             out.extend_from_slice(name);
@@ -314,7 +377,14 @@ mod tests {
     fn types_fields_nesting_and_generic_parameters_are_read() {
         let metadata = Metadata::parse(sample()).unwrap();
         assert_eq!(metadata.type_def_count(), 3);
-        assert_eq!(metadata.type_def(2).unwrap(), TypeDef { namespace: "Shop", name: "Cart`1", flags: 1 });
+        assert_eq!(
+            metadata.type_def(2).unwrap(),
+            TypeDef {
+                namespace: "Shop",
+                name: "Cart`1",
+                flags: 1
+            }
+        );
         assert_eq!(metadata.enclosing(3), Some(2));
         assert_eq!(metadata.fields_of(2), 1..2);
         assert_eq!(metadata.fields_of(3), 2..3);

@@ -68,28 +68,45 @@ impl MethodTable {
             return None;
         }
         let canonical = table.canonical();
-        let class = if canonical == address { table.class_or_canonical } else { Self::read(memory, canonical)?.class_or_canonical };
+        let class = if canonical == address {
+            table.class_or_canonical
+        } else {
+            Self::read(memory, canonical)?.class_or_canonical
+        };
         // A canonical table leads to a class, never to a third table.
-        (class & 3 == 0 && class != 0 && memory.u64(class.checked_add(16)?)? == canonical).then_some(table)
+        (class & 3 == 0 && class != 0 && memory.u64(class.checked_add(16)?)? == canonical)
+            .then_some(table)
     }
 
     /// The method table that holds the class: itself, or the one shared by instances over references.
     /// The tag was 2 up to 5 and is 1 since; neither ever meant anything else.
     pub fn canonical(&self) -> u64 {
-        if matches!(self.class_or_canonical & 3, 1 | 2) { self.class_or_canonical & !3 } else { self.address }
+        if matches!(self.class_or_canonical & 3, 1 | 2) {
+            self.class_or_canonical & !3
+        } else {
+            self.address
+        }
     }
 
     /// Address of the `EEClass`.
     pub fn class(&self, memory: &dyn Memory) -> Option<u64> {
         let canonical = self.canonical();
-        let word = if canonical == self.address { self.class_or_canonical } else { memory.u64(canonical.checked_add(40)?)? };
+        let word = if canonical == self.address {
+            self.class_or_canonical
+        } else {
+            memory.u64(canonical.checked_add(40)?)?
+        };
         (word != 0 && word & 3 == 0).then_some(word)
     }
 
     /// Bytes of one element of an array or string; 0 for other objects.
     pub fn component_size(&self) -> u16 {
         #[expect(clippy::cast_possible_truncation, reason = "the low half is the size")]
-        if self.flags & HAS_COMPONENT_SIZE != 0 { self.flags as u16 } else { 0 }
+        if self.flags & HAS_COMPONENT_SIZE != 0 {
+            self.flags as u16
+        } else {
+            0
+        }
     }
 
     /// Objects have a length word.
@@ -124,7 +141,11 @@ impl MethodTable {
 
     /// Number of dimensions of an array; only multi-dimensional ones carry bounds (8 bytes each).
     pub fn rank(&self) -> u32 {
-        if self.flags & CATEGORY_SZ_ARRAY != 0 { 1 } else { (self.base_size.saturating_sub(24) / 8).clamp(1, 32) }
+        if self.flags & CATEGORY_SZ_ARRAY != 0 {
+            1
+        } else {
+            (self.base_size.saturating_sub(24) / 8).clamp(1, 32)
+        }
     }
 
     /// An array with bounds; `T[*]` when its rank is 1.
@@ -154,7 +175,10 @@ impl MethodTable {
 
     /// Looks like the runtime's own table for free blocks.
     pub fn is_free_pattern(&self) -> bool {
-        self.flags & 0x8000_FFFF == 0x8000_0001 && self.base_size == 24 && self.class_or_canonical == 0 && self.parent == 0
+        self.flags & 0x8000_FFFF == 0x8000_0001
+            && self.base_size == 24
+            && self.class_or_canonical == 0
+            && self.parent == 0
     }
 }
 
@@ -172,7 +196,8 @@ impl MethodTable {
         if self.flags2 & flag == 0 {
             return None;
         }
-        self.address.checked_add(self.slot_offset(self.flags2 & (flag - 1)))
+        self.address
+            .checked_add(self.slot_offset(self.flags2 & (flag - 1)))
     }
 
     /// Address behind all multipurpose slots: the first optional member.
@@ -196,5 +221,9 @@ impl MethodTable {
 /// How many slots lie before: an interface map alone keeps its own place and leaves the first one free.
 fn slot_index(mask: u32) -> u64 {
     let count = u64::from(mask.count_ones());
-    if mask & 3 == 2 && count == 1 { 0 } else { count }
+    if mask & 3 == 2 && count == 1 {
+        0
+    } else {
+        count
+    }
 }

@@ -68,9 +68,17 @@ impl Module {
 }
 
 fn spell_guid(b: [u8; 16]) -> String {
-    let (first, second, third) = (u32::from_le_bytes([b[0], b[1], b[2], b[3]]), u16::from_le_bytes([b[4], b[5]]), u16::from_le_bytes([b[6], b[7]]));
+    let (first, second, third) = (
+        u32::from_le_bytes([b[0], b[1], b[2], b[3]]),
+        u16::from_le_bytes([b[4], b[5]]),
+        u16::from_le_bytes([b[6], b[7]]),
+    );
     let tail: String = b[8..].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{first:08x}-{second:04x}-{third:04x}-{}-{}", &tail[..4], &tail[4..])
+    format!(
+        "{first:08x}-{second:04x}-{third:04x}-{}-{}",
+        &tail[..4],
+        &tail[4..]
+    )
 }
 
 /// Every module met so far.
@@ -79,15 +87,30 @@ pub(crate) struct Modules {
 }
 
 impl Modules {
+    /// Without any; names then come from the modules that types lead to.
+    pub fn none() -> Self {
+        Self {
+            known: RwLock::default(),
+        }
+    }
+
     /// Reads the application domain's list of assemblies.
     pub fn read(memory: &dyn Memory, layout: &Layout, app_domain: Option<u64>, log: &Log) -> Self {
-        let modules = Self { known: RwLock::default() };
-        let Some(list) = app_domain.and_then(|d| d.checked_add(layout.app_domain.assemblies)) else {
-            log.note("The application domain was not found: modules are those that objects lead to.".into());
+        let modules = Self::none();
+        let Some(list) = app_domain.and_then(|d| d.checked_add(layout.app_domain.assemblies))
+        else {
+            log.note(
+                "The application domain was not found: modules are those that objects lead to."
+                    .into(),
+            );
             return modules;
         };
         for entry in array_list(memory, list, limits::MODULES, log) {
-            let module = layout.app_domain.entry_to_module.iter().try_fold(entry, |at, offset| memory.u64(at.checked_add(*offset)?));
+            let module = layout
+                .app_domain
+                .entry_to_module
+                .iter()
+                .try_fold(entry, |at, offset| memory.u64(at.checked_add(*offset)?));
             if let Some(module) = module.filter(|m| could_be(*m)) {
                 modules.get(memory, layout, module, log);
             }
@@ -96,8 +119,19 @@ impl Modules {
     }
 
     /// The module at an address; `None` when nothing there looks like one.
-    pub fn get(&self, memory: &dyn Memory, layout: &Layout, address: u64, log: &Log) -> Option<Arc<Module>> {
-        if let Some(known) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&address) {
+    pub fn get(
+        &self,
+        memory: &dyn Memory,
+        layout: &Layout,
+        address: u64,
+        log: &Log,
+    ) -> Option<Arc<Module>> {
+        if let Some(known) = self
+            .known
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&address)
+        {
             return known.clone();
         }
         let module = load(memory, layout, address, log).map(Arc::new);
@@ -111,7 +145,13 @@ impl Modules {
 
     /// All modules, by address.
     pub fn all(&self) -> Vec<Arc<Module>> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).values().flatten().cloned().collect()
+        self.known
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .flatten()
+            .cloned()
+            .collect()
     }
 }
 
@@ -120,13 +160,18 @@ fn load(memory: &dyn Memory, layout: &Layout, address: u64, log: &Log) -> Option
         return None;
     }
     let l = &layout.module;
-    let pointer = |at: u64, offset: u64| memory.u64(at.checked_add(offset)?).filter(|p| could_be(*p));
+    let pointer =
+        |at: u64, offset: u64| memory.u64(at.checked_add(offset)?).filter(|p| could_be(*p));
     let file = pointer(address, l.pe_assembly);
     let (mut path, mut image, mut image_bytes, mut metadata, mut why) = (None, 0, 0, None, None);
     for pe_image in l.pe_image.iter().filter_map(|o| pointer(file?, *o)) {
         path = path.or_else(|| utf16_path(memory, pointer(pe_image, l.image_path)?));
         for loaded in l.image_layouts.iter().filter_map(|o| pointer(pe_image, *o)) {
-            let (Some(base), Some(size), Some(flags)) = (memory.u64(loaded + 8), memory.u32(loaded + 16), memory.u32(loaded + 20)) else {
+            let (Some(base), Some(size), Some(flags)) = (
+                memory.u64(loaded + 8),
+                memory.u32(loaded + 16),
+                memory.u32(loaded + 20),
+            ) else {
                 continue;
             };
             // Bit 0: mapped; otherwise a flat copy of the file.
@@ -159,11 +204,32 @@ fn load(memory: &dyn Memory, layout: &Layout, address: u64, log: &Log) -> Option
     }
     if metadata.is_none() && image != 0 {
         log.count(Problem::ModuleWithoutMetadata);
-        tracing::debug!(module = address, path, error = why.map(tracing::field::display), "Module without metadata");
+        tracing::debug!(
+            module = address,
+            path,
+            error = why.map(tracing::field::display),
+            "Module without metadata"
+        );
     }
-    let file_name = path.as_deref().and_then(|p: &str| p.rsplit(['/', '\\']).next()).filter(|n| !n.is_empty());
-    let name = metadata.as_ref().and_then(Metadata::module_name).or(file_name).unwrap_or("Dynamic").to_owned();
-    Some(Module { address, name, path, image, image_bytes, metadata, type_defs })
+    let file_name = path
+        .as_deref()
+        .and_then(|p: &str| p.rsplit(['/', '\\']).next())
+        .filter(|n| !n.is_empty());
+    let name = metadata
+        .as_ref()
+        .and_then(Metadata::module_name)
+        .or(file_name)
+        .unwrap_or("Dynamic")
+        .to_owned();
+    Some(Module {
+        address,
+        name,
+        path,
+        image,
+        image_bytes,
+        metadata,
+        type_defs,
+    })
 }
 
 fn utf16_path(memory: &dyn Memory, at: u64) -> Option<String> {
@@ -174,12 +240,16 @@ fn utf16_path(memory: &dyn Memory, at: u64) -> Option<String> {
             unit => units.push(unit),
         }
     }
-    String::from_utf16(&units).ok().filter(|path| path.len() > 1)
+    String::from_utf16(&units)
+        .ok()
+        .filter(|path| path.len() > 1)
 }
 
 /// Pointers of an `ArrayList`: count, first block {next, capacity, entries}, later blocks one word shorter at the front.
 fn array_list(memory: &dyn Memory, list: u64, limit: usize, log: &Log) -> Vec<u64> {
-    let Some(count) = memory.u32(list) else { return Vec::new() };
+    let Some(count) = memory.u32(list) else {
+        return Vec::new();
+    };
     let mut left = count as usize;
     if left > limit {
         log.count(Problem::LimitReached);
@@ -189,12 +259,17 @@ fn array_list(memory: &dyn Memory, list: u64, limit: usize, log: &Log) -> Vec<u6
     let mut block = list + 8;
     let mut seen = HashSet::new();
     while left > 0 && block != 0 && seen.insert(block) {
-        let (Some(next), Some(capacity)) = (memory.u64(block), memory.u32(block.wrapping_add(8))) else {
+        let (Some(next), Some(capacity)) = (memory.u64(block), memory.u32(block.wrapping_add(8)))
+        else {
             log.count(Problem::DamagedModule);
             break;
         };
         for i in 0..(capacity as usize).min(left) as u64 {
-            entries.extend(memory.u64(block.wrapping_add(16 + i * 8)).filter(|p| could_be(*p)));
+            entries.extend(
+                memory
+                    .u64(block.wrapping_add(16 + i * 8))
+                    .filter(|p| could_be(*p)),
+            );
             left -= 1;
         }
         block = next;
@@ -208,7 +283,11 @@ fn lookup_map(memory: &dyn Memory, map: u64, log: &Log) -> (u32, Vec<u64>) {
     let (mut block, mut claimed) = (map, 0);
     let mut seen = HashSet::new();
     while block != 0 && seen.insert(block) {
-        let (Some(next), Some(table), Some(count)) = (memory.u64(block), memory.u64(block.wrapping_add(8)), memory.u32(block.wrapping_add(16))) else {
+        let (Some(next), Some(table), Some(count)) = (
+            memory.u64(block),
+            memory.u64(block.wrapping_add(8)),
+            memory.u32(block.wrapping_add(16)),
+        ) else {
             log.count(Problem::DamagedModule);
             break;
         };
@@ -218,7 +297,8 @@ fn lookup_map(memory: &dyn Memory, map: u64, log: &Log) -> (u32, Vec<u64>) {
         if count == 0 {
             break;
         }
-        if count > limits::TYPE_DEFS || entries.len() + count as usize > limits::TYPE_DEFS as usize {
+        if count > limits::TYPE_DEFS || entries.len() + count as usize > limits::TYPE_DEFS as usize
+        {
             log.count(Problem::LimitReached);
             break;
         }
@@ -227,39 +307,67 @@ fn lookup_map(memory: &dyn Memory, map: u64, log: &Log) -> (u32, Vec<u64>) {
             log.count(Problem::DamagedModule);
             break;
         };
-        entries.extend(bytes.chunks_exact(8).map(|w| u64::from_le_bytes(w.try_into().unwrap_or_default()) & !7));
+        entries.extend(
+            bytes
+                .chunks_exact(8)
+                .map(|w| u64::from_le_bytes(w.try_into().unwrap_or_default()) & !7),
+        );
         block = next;
     }
     (claimed, entries)
 }
 
 /// Type handles of a module's generic instances.
-pub(crate) fn instantiations(memory: &dyn Memory, layout: &Layout, module: u64, log: &Log) -> Vec<u64> {
+pub(crate) fn instantiations(
+    memory: &dyn Memory,
+    layout: &Layout,
+    module: u64,
+    log: &Log,
+) -> Vec<u64> {
     let mut handles = Vec::new();
-    let Some(table) = module.checked_add(layout.module.instantiations).and_then(|at| memory.u64(at)).filter(|t| could_be(*t)) else {
+    let Some(table) = module
+        .checked_add(layout.module.instantiations)
+        .and_then(|at| memory.u64(at))
+        .filter(|t| could_be(*t))
+    else {
         return handles;
     };
     let chained = layout.module.instantiation_buckets == BucketShape::Chained;
     let (count_at, first) = if chained { (24, 3) } else { (28, 0) };
-    let (Some(mut buckets), Some(count)) = (memory.u64(table + 16), memory.u32(table + count_at)) else { return handles };
+    let (Some(mut buckets), Some(count)) = (memory.u64(table + 16), memory.u32(table + count_at))
+    else {
+        return handles;
+    };
     let limit = count.min(limits::INSTANTIATIONS) as usize;
     let mut arrays = HashSet::new();
     while buckets != 0 && arrays.insert(buckets) && arrays.len() < 64 {
-        let length = if chained { memory.u64(buckets) } else { memory.u32(table + 24).map(u64::from) };
+        let length = if chained {
+            memory.u64(buckets)
+        } else {
+            memory.u32(table + 24).map(u64::from)
+        };
         let Some(length) = length.filter(|l| *l <= u64::from(limits::INSTANTIATIONS)) else {
             log.count(Problem::DamagedModule);
             break;
         };
         for i in 0..length {
-            let mut entry = memory.u64(buckets.wrapping_add((first + i) * 8)).unwrap_or(0);
+            let mut entry = memory
+                .u64(buckets.wrapping_add((first + i) * 8))
+                .unwrap_or(0);
             // The end of a chain is marked by bit 0.
             while entry & 1 == 0 && could_be(entry) && handles.len() < limit {
-                let (Some(handle), Some(next)) = (memory.u64(entry), memory.u64(entry + 8)) else { break };
+                let (Some(handle), Some(next)) = (memory.u64(entry), memory.u64(entry + 8)) else {
+                    break;
+                };
                 handles.push(handle & !1);
                 entry = next;
             }
         }
-        buckets = if chained { memory.u64(buckets + 8).unwrap_or(0) } else { 0 };
+        buckets = if chained {
+            memory.u64(buckets + 8).unwrap_or(0)
+        } else {
+            0
+        };
     }
     handles
 }

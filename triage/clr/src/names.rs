@@ -20,7 +20,11 @@ pub(crate) enum TypeName {
         arguments: Vec<TypeName>,
     },
     /// An array: its element and its rank; `bounds` marks the odd `T[*]`.
-    Array { element: Box<TypeName>, rank: u32, bounds: bool },
+    Array {
+        element: Box<TypeName>,
+        rank: u32,
+        bounds: bool,
+    },
     /// `T*`.
     Pointer(Box<TypeName>),
     /// `ref T`.
@@ -70,7 +74,11 @@ impl TypeName {
             return;
         }
         match self {
-            Self::Named { namespace, parts, arguments } => {
+            Self::Named {
+                namespace,
+                parts,
+                arguments,
+            } => {
                 if let Some(method) = async_box(namespace, parts, arguments)
                     && spelling != Spelling::Raw
                 {
@@ -79,19 +87,33 @@ impl TypeName {
                 write_named(namespace, parts, arguments, spelling, depth, out);
             }
             Self::Array { .. } if spelling == Spelling::Raw => {
-                let Self::Array { element, rank, bounds } = self else { return };
+                let Self::Array {
+                    element,
+                    rank,
+                    bounds,
+                } = self
+                else {
+                    return;
+                };
                 element.write(spelling, depth + 1, out);
                 write_rank(*rank, *bounds, out);
             }
             Self::Array { .. } => {
                 // C# writes the outermost rank first: `int[,][]` is a matrix of rows.
                 let (mut inner, mut ranks) = (self, Vec::new());
-                while let Self::Array { element, rank, bounds } = inner {
+                while let Self::Array {
+                    element,
+                    rank,
+                    bounds,
+                } = inner
+                {
                     ranks.push((*rank, *bounds));
                     inner = element;
                 }
                 inner.write(spelling, depth + 1, out);
-                ranks.into_iter().for_each(|(rank, bounds)| write_rank(rank, bounds, out));
+                ranks
+                    .into_iter()
+                    .for_each(|(rank, bounds)| write_rank(rank, bounds, out));
             }
             Self::Pointer(to) => {
                 to.write(spelling, depth + 1, out);
@@ -116,18 +138,39 @@ fn write_rank(rank: u32, bounds: bool, out: &mut String) {
 }
 
 /// The state machine inside of the box that the heap holds for a running async method.
-fn async_box<'a>(namespace: &str, parts: &[Part], arguments: &'a [TypeName]) -> Option<&'a TypeName> {
+fn async_box<'a>(
+    namespace: &str,
+    parts: &[Part],
+    arguments: &'a [TypeName],
+) -> Option<&'a TypeName> {
     let name = parts.last()?.name.as_str();
-    let is_box = matches!(name, "AsyncStateMachineBox`1" | "DebugFinalizableAsyncStateMachineBox`1" | "StateMachineBox`1");
+    let is_box = matches!(
+        name,
+        "AsyncStateMachineBox`1" | "DebugFinalizableAsyncStateMachineBox`1" | "StateMachineBox`1"
+    );
     if namespace != "System.Runtime.CompilerServices" || !is_box {
         return None;
     }
     let machine = arguments.last()?;
-    let TypeName::Named { parts, .. } = machine else { return None };
-    parts.last()?.generated.as_ref()?.is_async().then_some(machine)
+    let TypeName::Named { parts, .. } = machine else {
+        return None;
+    };
+    parts
+        .last()?
+        .generated
+        .as_ref()?
+        .is_async()
+        .then_some(machine)
 }
 
-fn write_named(namespace: &str, parts: &[Part], arguments: &[TypeName], spelling: Spelling, depth: usize, out: &mut String) {
+fn write_named(
+    namespace: &str,
+    parts: &[Part],
+    arguments: &[TypeName],
+    spelling: Spelling,
+    depth: usize,
+    out: &mut String,
+) {
     if spelling != Spelling::Short && !namespace.is_empty() {
         out.push_str(namespace);
         out.push('.');
@@ -140,7 +183,10 @@ fn write_named(namespace: &str, parts: &[Part], arguments: &[TypeName], spelling
         return;
     }
     // A generated class is written as what its innermost origin says, after the classes the programmer wrote.
-    let written = parts.iter().position(|p| p.generated.is_some()).unwrap_or(parts.len());
+    let written = parts
+        .iter()
+        .position(|p| p.generated.is_some())
+        .unwrap_or(parts.len());
     let mut owner = String::new();
     for part in &parts[..written] {
         if !owner.is_empty() {
@@ -162,16 +208,27 @@ fn write_named(namespace: &str, parts: &[Part], arguments: &[TypeName], spelling
     let mut method_arguments = String::new();
     write_arguments(rest, '<', '>', spelling, depth, &mut method_arguments);
     // A closure inside of a state machine, or the other way round: the outer one knows the method's name.
-    let outer = parts[written..].iter().rev().skip(1).find_map(|p| p.generated.as_ref());
+    let outer = parts[written..]
+        .iter()
+        .rev()
+        .skip(1)
+        .find_map(|p| p.generated.as_ref());
     let generated = last.generated.as_ref().or(outer);
     match generated {
         Some(generated) => generated.write(&owner, &method_arguments, outer, &mut text),
         None => text.push_str(&last.name),
     }
     // The namespace stands before the owner, words like `lambda in` before the namespace.
-    match text.find(owner.as_str()).filter(|at| *at > 0 && !owner.is_empty()) {
+    match text
+        .find(owner.as_str())
+        .filter(|at| *at > 0 && !owner.is_empty())
+    {
         Some(at) => {
-            let namespace_at = if spelling == Spelling::Full && !namespace.is_empty() { namespace.len() + 1 } else { 0 };
+            let namespace_at = if spelling == Spelling::Full && !namespace.is_empty() {
+                namespace.len() + 1
+            } else {
+                0
+            };
             out.insert_str(out.len() - namespace_at, &text[..at]);
             out.push_str(&text[at..]);
         }
@@ -179,7 +236,14 @@ fn write_named(namespace: &str, parts: &[Part], arguments: &[TypeName], spelling
     }
 }
 
-fn write_arguments(arguments: &[TypeName], open: char, close: char, spelling: Spelling, depth: usize, out: &mut String) {
+fn write_arguments(
+    arguments: &[TypeName],
+    open: char,
+    close: char,
+    spelling: Spelling,
+    depth: usize,
+    out: &mut String,
+) {
     if arguments.is_empty() {
         return;
     }
@@ -196,7 +260,9 @@ fn write_arguments(arguments: &[TypeName], open: char, close: char, spelling: Sp
 /// `` Dictionary`2 `` is `Dictionary` with two parameters of its own.
 pub(crate) fn split_arity(name: &str) -> (&str, usize) {
     match name.rsplit_once('`') {
-        Some((plain, arity)) if !plain.is_empty() => arity.parse().map_or((name, 0), |arity| (plain, arity)),
+        Some((plain, arity)) if !plain.is_empty() => {
+            arity.parse().map_or((name, 0), |arity| (plain, arity))
+        }
         _ => (name, 0),
     }
 }
@@ -206,8 +272,18 @@ mod tests {
     use super::*;
 
     fn plain(namespace: &str, parts: &[&str], arguments: Vec<TypeName>) -> TypeName {
-        let parts = parts.iter().map(|p| Part { name: (*p).into(), generated: Generated::of(p, &[], &[], &[]) }).collect();
-        TypeName::Named { namespace: namespace.into(), parts, arguments }
+        let parts = parts
+            .iter()
+            .map(|p| Part {
+                name: (*p).into(),
+                generated: Generated::of(p, &[], &[], &[]),
+            })
+            .collect();
+        TypeName::Named {
+            namespace: namespace.into(),
+            parts,
+            arguments,
+        }
     }
 
     fn string() -> TypeName {
@@ -219,7 +295,11 @@ mod tests {
     }
 
     fn array(element: TypeName, rank: u32) -> TypeName {
-        TypeName::Array { element: Box::new(element), rank, bounds: rank > 1 }
+        TypeName::Array {
+            element: Box::new(element),
+            rank,
+            bounds: rank > 1,
+        }
     }
 
     #[track_caller]
@@ -230,24 +310,58 @@ mod tests {
 
     #[test]
     fn generics_lose_their_arity_and_keep_their_arguments() {
-        let name = plain("System.Collections.Generic", &["Dictionary`2"], vec![string(), order()]);
-        check(&name, "System.Collections.Generic.Dictionary<System.String, Shop.Order>", "Dictionary<String, Order>");
-        assert_eq!(name.spell(Spelling::Raw), "System.Collections.Generic.Dictionary`2[System.String, Shop.Order]");
+        let name = plain(
+            "System.Collections.Generic",
+            &["Dictionary`2"],
+            vec![string(), order()],
+        );
+        check(
+            &name,
+            "System.Collections.Generic.Dictionary<System.String, Shop.Order>",
+            "Dictionary<String, Order>",
+        );
+        assert_eq!(
+            name.spell(Spelling::Raw),
+            "System.Collections.Generic.Dictionary`2[System.String, Shop.Order]"
+        );
     }
 
     #[test]
     fn nested_classes_share_out_the_arguments_by_arity() {
-        let name = plain("Shop", &["Pair`2", "Node`1"], vec![string(), order(), string()]);
-        check(&name, "Shop.Pair<System.String, Shop.Order>.Node<System.String>", "Pair<String, Order>.Node<String>");
+        let name = plain(
+            "Shop",
+            &["Pair`2", "Node`1"],
+            vec![string(), order(), string()],
+        );
+        check(
+            &name,
+            "Shop.Pair<System.String, Shop.Order>.Node<System.String>",
+            "Pair<String, Order>.Node<String>",
+        );
         let name = plain("Shop", &["Pair`2", "Slot"], vec![string(), order()]);
-        check(&array(name, 1), "Shop.Pair<System.String, Shop.Order>.Slot[]", "Pair<String, Order>.Slot[]");
+        check(
+            &array(name, 1),
+            "Shop.Pair<System.String, Shop.Order>.Slot[]",
+            "Pair<String, Order>.Slot[]",
+        );
     }
 
     #[test]
     fn array_ranks_read_from_the_outside_in() {
-        check(&array(array(order(), 1), 2), "Shop.Order[,][]", "Order[,][]");
-        assert_eq!(array(array(order(), 1), 2).spell(Spelling::Raw), "Shop.Order[][,]");
-        let odd = TypeName::Array { element: Box::new(order()), rank: 1, bounds: true };
+        check(
+            &array(array(order(), 1), 2),
+            "Shop.Order[,][]",
+            "Order[,][]",
+        );
+        assert_eq!(
+            array(array(order(), 1), 2).spell(Spelling::Raw),
+            "Shop.Order[][,]"
+        );
+        let odd = TypeName::Array {
+            element: Box::new(order()),
+            rank: 1,
+            bounds: true,
+        };
         assert_eq!(odd.spell(Spelling::Full), "Shop.Order[*]");
     }
 
@@ -262,25 +376,83 @@ mod tests {
 
     #[test]
     fn state_machines_and_closures_are_named_after_their_method() {
-        let machine = |fields: &[&str], name: &str| Part { name: name.into(), generated: Generated::of(name, fields, &[], &[]) };
-        let cart = Part { name: "Cart".into(), generated: None };
-        let named = |parts: Vec<Part>, arguments| TypeName::Named { namespace: "Shop".into(), parts, arguments };
-        let add = named(vec![cart.clone(), machine(&["<>t__builder"], "<AddAsync>d__5")], vec![]);
+        let machine = |fields: &[&str], name: &str| Part {
+            name: name.into(),
+            generated: Generated::of(name, fields, &[], &[]),
+        };
+        let cart = Part {
+            name: "Cart".into(),
+            generated: None,
+        };
+        let named = |parts: Vec<Part>, arguments| TypeName::Named {
+            namespace: "Shop".into(),
+            parts,
+            arguments,
+        };
+        let add = named(
+            vec![cart.clone(), machine(&["<>t__builder"], "<AddAsync>d__5")],
+            vec![],
+        );
         check(&add, "Shop.Cart.AddAsync (async)", "Cart.AddAsync (async)");
-        let items = named(vec![cart.clone(), machine(&["<>2__current"], "<Items>d__7`1")], vec![order()]);
-        check(&items, "Shop.Cart.Items<Shop.Order> (iterator)", "Cart.Items<Order> (iterator)");
-        let boxed = plain("System.Runtime.CompilerServices", &["AsyncTaskMethodBuilder`1", "AsyncStateMachineBox`1"], vec![string(), add]);
-        check(&boxed, "Shop.Cart.AddAsync (async)", "Cart.AddAsync (async)");
-        let closure = Part { name: "<>c__DisplayClass3_0".into(), generated: Generated::of("<>c__DisplayClass3_0", &[], &["<Load>b__0"], &[]) };
-        check(&named(vec![cart.clone(), closure], vec![]), "lambda in Shop.Cart.Load", "lambda in Cart.Load");
-        let lambdas = Part { name: "<>c".into(), generated: Generated::of("<>c", &[], &[], &[]) };
-        check(&named(vec![cart, lambdas], vec![]), "lambdas in Shop.Cart", "lambdas in Cart");
+        let items = named(
+            vec![cart.clone(), machine(&["<>2__current"], "<Items>d__7`1")],
+            vec![order()],
+        );
+        check(
+            &items,
+            "Shop.Cart.Items<Shop.Order> (iterator)",
+            "Cart.Items<Order> (iterator)",
+        );
+        let boxed = plain(
+            "System.Runtime.CompilerServices",
+            &["AsyncTaskMethodBuilder`1", "AsyncStateMachineBox`1"],
+            vec![string(), add],
+        );
+        check(
+            &boxed,
+            "Shop.Cart.AddAsync (async)",
+            "Cart.AddAsync (async)",
+        );
+        let closure = Part {
+            name: "<>c__DisplayClass3_0".into(),
+            generated: Generated::of("<>c__DisplayClass3_0", &[], &["<Load>b__0"], &[]),
+        };
+        check(
+            &named(vec![cart.clone(), closure], vec![]),
+            "lambda in Shop.Cart.Load",
+            "lambda in Cart.Load",
+        );
+        let lambdas = Part {
+            name: "<>c".into(),
+            generated: Generated::of("<>c", &[], &[], &[]),
+        };
+        check(
+            &named(vec![cart, lambdas], vec![]),
+            "lambdas in Shop.Cart",
+            "lambdas in Cart",
+        );
     }
 
     #[test]
     fn anonymous_types_show_their_properties() {
-        let parts = vec![Part { name: "<>f__AnonymousType0`2".into(), generated: Generated::of("<>f__AnonymousType0`2", &[], &[], &["<Title>j__TPar", "<Amount>j__TPar"]) }];
-        let name = TypeName::Named { namespace: String::new(), parts, arguments: vec![string(), order()] };
-        check(&name, "anonymous { Title, Amount }<System.String, Shop.Order>", "anonymous { Title, Amount }<String, Order>");
+        let parts = vec![Part {
+            name: "<>f__AnonymousType0`2".into(),
+            generated: Generated::of(
+                "<>f__AnonymousType0`2",
+                &[],
+                &[],
+                &["<Title>j__TPar", "<Amount>j__TPar"],
+            ),
+        }];
+        let name = TypeName::Named {
+            namespace: String::new(),
+            parts,
+            arguments: vec![string(), order()],
+        };
+        check(
+            &name,
+            "anonymous { Title, Amount }<System.String, Shop.Order>",
+            "anonymous { Title, Amount }<String, Order>",
+        );
     }
 }

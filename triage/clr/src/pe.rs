@@ -38,11 +38,17 @@ pub(crate) fn metadata(memory: &dyn Memory, base: u64, flat: bool) -> Result<Met
     }
     let directories = pe + 24 + if magic == 0x20B { 112 } else { 96 };
     // Data directory 14: the CLI header.
-    let cli = memory.u32(at(directories + 8 * 14)?).ok_or(missing("data directories"))?;
+    let cli = memory
+        .u32(at(directories + 8 * 14)?)
+        .ok_or(missing("data directories"))?;
     let mut sections = Vec::new();
     for i in 0..section_count as u64 {
         let section = at(pe + 24 + optional_bytes + 40 * i)?;
-        let field = |offset: u64| memory.u32(section + offset).ok_or(missing("section headers"));
+        let field = |offset: u64| {
+            memory
+                .u32(section + offset)
+                .ok_or(missing("section headers"))
+        };
         sections.push((field(8)?, field(12)?, field(16)?, field(20)?));
     }
     let place = |rva: u32| -> Option<u64> {
@@ -53,12 +59,20 @@ pub(crate) fn metadata(memory: &dyn Memory, base: u64, flat: bool) -> Result<Met
         let (_, start, _, file) = *sections.iter().find(inside)?;
         base.checked_add(u64::from(file) + u64::from(rva - start))
     };
-    let header = place(cli).filter(|_| cli != 0).ok_or(wrong("CLI header address"))?;
-    let rva = memory.u32(header.saturating_add(8)).ok_or(missing("CLI header"))?;
-    let size = memory.u32(header.saturating_add(12)).ok_or(missing("CLI header"))? as usize;
+    let header = place(cli)
+        .filter(|_| cli != 0)
+        .ok_or(wrong("CLI header address"))?;
+    let rva = memory
+        .u32(header.saturating_add(8))
+        .ok_or(missing("CLI header"))?;
+    let size = memory
+        .u32(header.saturating_add(12))
+        .ok_or(missing("CLI header"))? as usize;
     if size > limits::METADATA_BYTES {
         return Err(wrong("metadata size"));
     }
-    let bytes = memory.bytes(place(rva).ok_or(wrong("metadata address"))?, size).ok_or(missing("metadata"))?;
+    let bytes = memory
+        .bytes(place(rva).ok_or(wrong("metadata address"))?, size)
+        .ok_or(missing("metadata"))?;
     Metadata::parse(bytes).map_err(|error| PeError::Metadata { base, error })
 }

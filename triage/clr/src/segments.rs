@@ -30,7 +30,14 @@ pub enum Generation {
 
 impl Generation {
     /// All of them, in order.
-    pub const ALL: [Self; 6] = [Self::Gen0, Self::Gen1, Self::Gen2, Self::Loh, Self::Poh, Self::Frozen];
+    pub const ALL: [Self; 6] = [
+        Self::Gen0,
+        Self::Gen1,
+        Self::Gen2,
+        Self::Loh,
+        Self::Poh,
+        Self::Frozen,
+    ];
 
     /// As it is written: `gen0`, `gen1`, `gen2`, `loh`, `poh`, `frozen`.
     #[must_use]
@@ -133,12 +140,28 @@ impl Heaps {
     pub fn read(memory: &dyn Memory, vars: &GcVars, log: &Log) -> Option<Self> {
         let offsets = GenerationOffsets::read(memory, vars);
         let server = vars.heap_count != 0;
-        let places = if server { server_heaps(memory, vars, log)? } else { vec![workstation_heap(memory, vars)?] };
-        let mut heaps = Heaps { heaps: Vec::new(), regions: false, server };
+        let places = if server {
+            server_heaps(memory, vars, log)?
+        } else {
+            vec![workstation_heap(memory, vars)?]
+        };
+        let mut heaps = Heaps {
+            heaps: Vec::new(),
+            regions: false,
+            server,
+        };
         for (index, place) in places.iter().enumerate() {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
             heaps.regions |= offsets.has_regions(memory, vars, place);
-            heaps.heaps.push(read_heap(memory, vars, &offsets, index, place, heaps.regions, log));
+            heaps.heaps.push(read_heap(
+                memory,
+                vars,
+                &offsets,
+                index,
+                place,
+                heaps.regions,
+                log,
+            ));
         }
         drop_overlaps(&mut heaps.heaps, log);
         Some(heaps)
@@ -146,7 +169,11 @@ impl Heaps {
 
     /// Every range that objects lie in, in address order.
     pub fn ranges(&self) -> Vec<HeapRange> {
-        let parts = self.heaps.iter().flat_map(|h| &h.segments).flat_map(|s| &s.parts);
+        let parts = self
+            .heaps
+            .iter()
+            .flat_map(|h| &h.segments)
+            .flat_map(|s| &s.parts);
         let mut ranges: Vec<HeapRange> = parts.copied().filter(|r| r.start < r.end).collect();
         ranges.sort_by_key(|r| r.start);
         ranges
@@ -163,7 +190,11 @@ struct GenerationOffsets {
 impl GenerationOffsets {
     fn read(memory: &dyn Memory, vars: &GcVars) -> Self {
         // Before 6.0 there is no array and the offsets are these (gc/dac_generation_fields.h).
-        let fixed = Self { context: 0, segment: 56, start: Some(64) };
+        let fixed = Self {
+            context: 0,
+            segment: 56,
+            start: Some(64),
+        };
         let offset = |i: u64| memory.u32(vars.generation_field_offsets.checked_add(i * 4)?);
         let inside = |v: u32| u64::from(v) + 16 <= vars.generation_size;
         if vars.generation_field_offsets == 0 {
@@ -171,14 +202,25 @@ impl GenerationOffsets {
         }
         match (offset(0), offset(1), offset(2)) {
             (Some(context), Some(segment), Some(start)) if inside(context) && inside(segment) => {
-                Self { context: context.into(), segment: segment.into(), start: inside(start).then_some(start.into()) }
+                Self {
+                    context: context.into(),
+                    segment: segment.into(),
+                    start: inside(start).then_some(start.into()),
+                }
             }
             _ => fixed,
         }
     }
 
     fn has_regions(&self, memory: &dyn Memory, vars: &GcVars, place: &HeapPlace) -> bool {
-        let segment = |i: u64| memory.u64(place.generation_table.wrapping_add(i * vars.generation_size).wrapping_add(self.segment));
+        let segment = |i: u64| {
+            memory.u64(
+                place
+                    .generation_table
+                    .wrapping_add(i * vars.generation_size)
+                    .wrapping_add(self.segment),
+            )
+        };
         self.start.is_none() || segment(0) != segment(1)
     }
 }
@@ -205,11 +247,16 @@ fn server_heaps(memory: &dyn Memory, vars: &GcVars, log: &Log) -> Option<Vec<Hea
         if vars.heap_field_offsets == 0 {
             return Some(fixed[i]);
         }
-        memory.u32(vars.heap_field_offsets.checked_add([0, 1, 2, 18][i] * 4)?).map(u64::from)
+        memory
+            .u32(vars.heap_field_offsets.checked_add([0, 1, 2, 18][i] * 4)?)
+            .map(u64::from)
     };
     let mut places = Vec::new();
     for index in 0..u64::from(claimed.min(limits::HEAPS)) {
-        let Some(heap) = memory.u64(array.checked_add(index * 8)?).filter(|h| *h != 0) else {
+        let Some(heap) = memory
+            .u64(array.checked_add(index * 8)?)
+            .filter(|h| *h != 0)
+        else {
             log.count(Problem::DamagedSegmentList);
             continue;
         };
@@ -233,10 +280,17 @@ fn read_heap(
     regions: bool,
     log: &Log,
 ) -> Heap {
-    let mut heap = Heap { index, segments: Vec::new(), finalize_queue: place.finalize_queue, alloc_contexts: Vec::new() };
+    let mut heap = Heap {
+        index,
+        segments: Vec::new(),
+        finalize_queue: place.finalize_queue,
+        alloc_contexts: Vec::new(),
+    };
     let mut starts = [0u64; 5];
     for number in 0..vars.generation_count.min(limits::GENERATIONS) {
-        let at = place.generation_table.wrapping_add(number * vars.generation_size);
+        let at = place
+            .generation_table
+            .wrapping_add(number * vars.generation_size);
         let word = |offset: u64| memory.u64(at.wrapping_add(offset));
         if let (Some(pointer), Some(limit)) = (word(offsets.context), word(offsets.context + 8)) {
             heap.alloc_contexts.push((pointer, limit));
@@ -258,7 +312,9 @@ fn read_heap(
                 log.count(Problem::DamagedSegmentList);
                 break;
             }
-            let Some((segment, following)) = read_segment(memory, index, generation, next, place, &starts, regions, log) else {
+            let Some((segment, following)) = read_segment(
+                memory, index, generation, next, place, &starts, regions, log,
+            ) else {
                 log.count(Problem::DamagedSegmentList);
                 break;
             };
@@ -274,7 +330,10 @@ fn read_heap(
 const READ_ONLY: u64 = 1;
 
 /// The segment at an address (absent when its limits are impossible) and the next one's address.
-#[expect(clippy::too_many_arguments, reason = "one call site; the arguments are what a segment is judged by")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one call site; the arguments are what a segment is judged by"
+)]
 fn read_segment(
     memory: &dyn Memory,
     heap: u32,
@@ -286,41 +345,85 @@ fn read_segment(
     log: &Log,
 ) -> Option<(Option<Segment>, u64)> {
     let bytes: [u8; 56] = memory.array(at)?;
-    let word = |i: usize| u64::from_le_bytes(bytes[i * 8..i * 8 + 8].try_into().unwrap_or_default());
-    let (allocated, committed_end, reserved_end, start, flags, next) = (word(0), word(1), word(2), word(4), word(5), word(6));
+    let word =
+        |i: usize| u64::from_le_bytes(bytes[i * 8..i * 8 + 8].try_into().unwrap_or_default());
+    let (allocated, committed_end, reserved_end, start, flags, next) =
+        (word(0), word(1), word(2), word(4), word(5), word(6));
     let frozen = flags & READ_ONLY != 0;
     let ephemeral = at == place.ephemeral_segment && !frozen;
     // The field of the segment that is being allocated from is stale; the heap knows better.
-    let allocated_end = if ephemeral { place.alloc_allocated } else { allocated };
+    let allocated_end = if ephemeral {
+        place.alloc_allocated
+    } else {
+        allocated
+    };
     let aligned = start % 8 == 0 && allocated_end % 8 == 0 && start != 0;
-    if !(aligned && start <= allocated_end && allocated_end <= reserved_end && reserved_end < 1 << 57) {
+    if !(aligned
+        && start <= allocated_end
+        && allocated_end <= reserved_end
+        && reserved_end < 1 << 57)
+    {
         log.count(Problem::ImplausibleSegment);
         return Some((None, next));
     }
-    let part = |generation, start, end| HeapRange { heap, generation, start, end };
+    let part = |generation, start, end| HeapRange {
+        heap,
+        generation,
+        start,
+        end,
+    };
     let (generation, parts) = if frozen {
-        (Generation::Frozen, vec![part(Generation::Frozen, start, allocated_end)])
+        (
+            Generation::Frozen,
+            vec![part(Generation::Frozen, start, allocated_end)],
+        )
     } else if ephemeral && !regions {
         let [gen0, gen1, ..] = *starts;
         if start <= gen1 && gen1 <= gen0 && gen0 <= allocated_end {
             let old = part(Generation::Gen2, start, gen1);
-            (Generation::Gen0, vec![old, part(Generation::Gen1, gen1, gen0), part(Generation::Gen0, gen0, allocated_end)])
+            (
+                Generation::Gen0,
+                vec![
+                    old,
+                    part(Generation::Gen1, gen1, gen0),
+                    part(Generation::Gen0, gen0, allocated_end),
+                ],
+            )
         } else {
             log.count(Problem::ImplausibleSegment);
-            (Generation::Gen2, vec![part(Generation::Gen2, start, allocated_end)])
+            (
+                Generation::Gen2,
+                vec![part(Generation::Gen2, start, allocated_end)],
+            )
         }
     } else {
         (generation, vec![part(generation, start, allocated_end)])
     };
     let committed_end = committed_end.clamp(allocated_end, reserved_end);
-    Some((Some(Segment { heap, generation, start, allocated_end, committed_end, reserved_end, parts }), next))
+    Some((
+        Some(Segment {
+            heap,
+            generation,
+            start,
+            allocated_end,
+            committed_end,
+            reserved_end,
+            parts,
+        }),
+        next,
+    ))
 }
 
 /// Segments never overlap; where a damaged dump says so, the first in address order is kept.
 fn drop_overlaps(heaps: &mut [Heap], log: &Log) {
     let mut order: Vec<(u64, u64, usize, usize)> = Vec::new();
     for (h, heap) in heaps.iter().enumerate() {
-        order.extend(heap.segments.iter().enumerate().map(|(s, segment)| (segment.start, segment.reserved_end, h, s)));
+        order.extend(
+            heap.segments
+                .iter()
+                .enumerate()
+                .map(|(s, segment)| (segment.start, segment.reserved_end, h, s)),
+        );
     }
     order.sort_unstable();
     let mut bad = HashSet::new();

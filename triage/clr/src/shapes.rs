@@ -57,17 +57,32 @@ impl ShapeTable {
     /// Starts with the type of free blocks as number 0.
     pub fn new(memory: Arc<dyn Memory>, free: MethodTable) -> Self {
         let ids = HashMap::from([(free.address, 0)]);
-        Self { memory, known: RwLock::new(Known { tables: vec![free], ids }) }
+        Self {
+            memory,
+            known: RwLock::new(Known {
+                tables: vec![free],
+                ids,
+            }),
+        }
     }
 
     /// Number of types met so far.
     pub fn len(&self) -> usize {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).tables.len()
+        self.known
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .tables
+            .len()
     }
 
     /// The method table of a type.
     pub fn table(&self, id: TypeId) -> Option<MethodTable> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).tables.get(id.index()).copied()
+        self.known
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .tables
+            .get(id.index())
+            .copied()
     }
 
     /// The number of a method table, after proving that it is one.
@@ -95,7 +110,11 @@ impl ShapeTable {
 }
 
 fn shape(id: u32, table: &MethodTable) -> Shape {
-    Shape { id: TypeId(id), base_size: table.base_size, component_size: table.component_size() }
+    Shape {
+        id: TypeId(id),
+        base_size: table.base_size,
+        component_size: table.component_size(),
+    }
 }
 
 /// One thread's answers: open addressing over (address and component size, base size and number).
@@ -118,7 +137,12 @@ const ADDRESS_MASK: u64 = (1 << 48) - 1;
 
 impl<'a> ShapeCache<'a> {
     pub fn new(table: &'a ShapeTable) -> Self {
-        Self { table, slots: vec![Slot::default(); 1 << 12], used: 0, rejected: HashSet::new() }
+        Self {
+            table,
+            slots: vec![Slot::default(); 1 << 12],
+            used: 0,
+            rejected: HashSet::new(),
+        }
     }
 
     /// The shape behind an object's first word (mark bits and all); `None` when that is no method table.
@@ -132,7 +156,11 @@ impl<'a> ShapeCache<'a> {
             if slot.key & ADDRESS_MASK == address && slot.key != 0 {
                 #[expect(clippy::cast_possible_truncation, reason = "the upper 16 bits")]
                 let component_size = (slot.key >> 48) as u16;
-                return Some(Shape { id: TypeId(slot.id), base_size: slot.base_size, component_size });
+                return Some(Shape {
+                    id: TypeId(slot.id),
+                    base_size: slot.base_size,
+                    component_size,
+                });
             }
             if slot.key == 0 {
                 return self.miss(address);
@@ -160,10 +188,16 @@ impl<'a> ShapeCache<'a> {
         if self.used * 2 >= self.slots.len() {
             let old = std::mem::take(&mut self.slots);
             self.slots = vec![Slot::default(); old.len() * 2];
-            old.into_iter().filter(|s| s.key != 0).for_each(|s| self.put(s));
+            old.into_iter()
+                .filter(|s| s.key != 0)
+                .for_each(|s| self.put(s));
         }
         self.used += 1;
-        self.put(Slot { key: address | u64::from(shape.component_size) << 48, base_size: shape.base_size, id: shape.id.0 });
+        self.put(Slot {
+            key: address | u64::from(shape.component_size) << 48,
+            base_size: shape.base_size,
+            id: shape.id.0,
+        });
         Some(shape)
     }
 

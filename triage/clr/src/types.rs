@@ -53,12 +53,20 @@ impl Runtime {
     #[must_use]
     pub fn type_info(&self, id: TypeId) -> Option<Arc<TypeInfo>> {
         let cached = |infos: &Vec<Option<Arc<TypeInfo>>>| infos.get(id.index()).cloned().flatten();
-        if let Some(info) = cached(&self.type_infos.read().unwrap_or_else(std::sync::PoisonError::into_inner)) {
+        if let Some(info) = cached(
+            &self
+                .type_infos
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        ) {
             return Some(info);
         }
         let table = self.shapes.table(id)?;
         let info = Arc::new(self.describe(id, &table));
-        let mut infos = self.type_infos.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut infos = self
+            .type_infos
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if infos.len() <= id.index() {
             infos.resize(self.shapes.len().max(id.index() + 1), None);
         }
@@ -113,7 +121,11 @@ impl Runtime {
 
     fn describe(&self, id: TypeId, table: &MethodTable) -> TypeInfo {
         let name = self.type_name(table.address, 0);
-        let module = if id == TypeId::FREE { None } else { self.module_of_table(table) };
+        let module = if id == TypeId::FREE {
+            None
+        } else {
+            self.module_of_table(table)
+        };
         TypeInfo {
             id,
             name: name.spell(Spelling::Full),
@@ -144,7 +156,11 @@ impl Runtime {
                 }
                 inner = MethodTable::read(&*self.memory, inner.slot1)?;
             }
-            return if inner.is_array() { None } else { self.module_of_table(&inner) };
+            return if inner.is_array() {
+                None
+            } else {
+                self.module_of_table(&inner)
+            };
         }
         if self.layout.token == TokenWord::Short && table.is_generic() {
             // vm/methodtable.h, GetModule: the canonical table may carry the defining module in an optional slot.
@@ -154,7 +170,8 @@ impl Runtime {
                 None => canonical.module,
             };
         }
-        self.modules.get(&*self.image_memory, &self.layout, address, &self.log)
+        self.modules
+            .get(&*self.memory, &self.layout, address, &self.log)
     }
 
     /// Row id of a type's definition.
@@ -183,14 +200,28 @@ impl Runtime {
         };
         if table.is_array() {
             let element = Box::new(self.type_name(table.slot1, depth + 1));
-            return TypeName::Array { element, rank: table.rank(), bounds: table.has_bounds() };
+            return TypeName::Array {
+                element,
+                rank: table.rank(),
+                bounds: table.has_bounds(),
+            };
         }
-        let arguments = self.generic_arguments(&table).into_iter().map(|a| self.type_name(a, depth + 1)).collect();
+        let arguments = self
+            .generic_arguments(&table)
+            .into_iter()
+            .map(|a| self.type_name(a, depth + 1))
+            .collect();
         let module = self.module_of_table(&table);
         let rid = self.type_def_of(&table);
-        let named = module.as_deref().and_then(|m| definition_name(m.metadata.as_ref()?, rid?));
+        let named = module
+            .as_deref()
+            .and_then(|m| definition_name(m.metadata.as_ref()?, rid?));
         match named {
-            Some((namespace, parts)) => TypeName::Named { namespace, parts, arguments },
+            Some((namespace, parts)) => TypeName::Named {
+                namespace,
+                parts,
+                arguments,
+            },
             None => {
                 self.log.count(Problem::UnnamedType);
                 let module = module.map_or("unknown".into(), |m| m.name.clone());
@@ -201,11 +232,19 @@ impl Runtime {
 
     /// vm/typedesc.h: pointers, references, type variables, function pointers.
     fn type_desc_name(&self, at: u64, depth: usize) -> TypeName {
-        let argument = |at: u64| self.memory.u64(at.checked_add(16)?).map(|handle| Box::new(self.type_name(handle, depth + 1)));
+        let argument = |at: u64| {
+            self.memory
+                .u64(at.checked_add(16)?)
+                .map(|handle| Box::new(self.type_name(handle, depth + 1)))
+        };
         match self.memory.u32(at).map(|flags| flags & 0xFF) {
             Some(0x0F) => argument(at).map(TypeName::Pointer),
             Some(0x10) => argument(at).map(TypeName::ByRef),
-            Some(0x14 | 0x1D) => argument(at).map(|element| TypeName::Array { element, rank: 1, bounds: false }),
+            Some(0x14 | 0x1D) => argument(at).map(|element| TypeName::Array {
+                element,
+                rank: 1,
+                bounds: false,
+            }),
             Some(0x1B) => Some(TypeName::Text("delegate*".into())),
             Some(0x13 | 0x1E) => Some(TypeName::Text("T".into())),
             _ => None,
@@ -223,10 +262,18 @@ impl Runtime {
             if dictionary_count == 0 || argument_count > limits::GENERIC_ARGUMENTS {
                 return None;
             }
-            let own = self.memory.u64(dictionaries.checked_add(8 * (u64::from(dictionary_count) - 1))?)?;
-            (0..u64::from(argument_count)).map(|i| self.memory.u64(own.checked_add(8 * i)?)).collect()
+            let own = self
+                .memory
+                .u64(dictionaries.checked_add(8 * (u64::from(dictionary_count) - 1))?)?;
+            (0..u64::from(argument_count))
+                .map(|i| self.memory.u64(own.checked_add(8 * i)?))
+                .collect()
         };
-        if table.is_generic_instance() { read().unwrap_or_default() } else { Vec::new() }
+        if table.is_generic_instance() {
+            read().unwrap_or_default()
+        } else {
+            Vec::new()
+        }
     }
 }
 
@@ -237,11 +284,27 @@ fn definition_name(metadata: &Metadata, rid: u32) -> Option<(String, Vec<Part>)>
     loop {
         let definition = metadata.type_def(at)?;
         let generated = definition.name.starts_with('<').then(|| {
-            let fields: Vec<&str> = metadata.fields_of(at).take(limits::FIELDS).filter_map(|f| metadata.field_name(f)).collect();
-            let methods: Vec<&str> = metadata.methods_of(at).take(limits::FIELDS).filter_map(|m| metadata.method_name(m)).collect();
-            Generated::of(definition.name, &fields, &methods, &metadata.generic_parameters(at))
+            let fields: Vec<&str> = metadata
+                .fields_of(at)
+                .take(limits::FIELDS)
+                .filter_map(|f| metadata.field_name(f))
+                .collect();
+            let methods: Vec<&str> = metadata
+                .methods_of(at)
+                .take(limits::FIELDS)
+                .filter_map(|m| metadata.method_name(m))
+                .collect();
+            Generated::of(
+                definition.name,
+                &fields,
+                &methods,
+                &metadata.generic_parameters(at),
+            )
         });
-        parts.push(Part { name: definition.name.to_owned(), generated: generated.flatten() });
+        parts.push(Part {
+            name: definition.name.to_owned(),
+            generated: generated.flatten(),
+        });
         match metadata.enclosing(at) {
             Some(outer) if parts.len() < limits::NESTED_CLASSES => at = outer,
             _ => {

@@ -65,7 +65,10 @@ impl RangeStats {
         self.free_count += other.free_count;
         self.free_bytes += other.free_bytes;
         self.largest_free_bytes = self.largest_free_bytes.max(other.largest_free_bytes);
-        self.free_histogram.iter_mut().zip(other.free_histogram).for_each(|(a, b)| *a += b);
+        self.free_histogram
+            .iter_mut()
+            .zip(other.free_histogram)
+            .for_each(|(a, b)| *a += b);
         self.allocation_context_bytes += other.allocation_context_bytes;
         self.skipped_bytes += other.skipped_bytes;
     }
@@ -102,13 +105,17 @@ impl Walker<'_> {
             .fold(
                 || (ShapeCache::new(self.shapes), new(), Vec::new()),
                 |(mut cache, mut accumulator, mut stats), range| {
-                    let seen = self.walk_range(range, &mut cache, |object| visit(&mut accumulator, object));
+                    let seen = self
+                        .walk_range(range, &mut cache, |object| visit(&mut accumulator, object));
                     stats.push((*range, seen));
                     (cache, accumulator, stats)
                 },
             )
             .collect();
-        let mut walk = Walk { accumulators: Vec::new(), ranges: Vec::new() };
+        let mut walk = Walk {
+            accumulators: Vec::new(),
+            ranges: Vec::new(),
+        };
         for (_, accumulator, stats) in pieces {
             walk.accumulators.push(accumulator);
             walk.ranges.extend(stats);
@@ -118,8 +125,17 @@ impl Walker<'_> {
     }
 
     /// Walks one range.
-    pub fn walk_range(&self, range: &HeapRange, cache: &mut ShapeCache<'_>, mut visit: impl FnMut(Object)) -> RangeStats {
-        let piece = if matches!(range.generation, Generation::Loh) { SMALL_PIECE_BYTES } else { PIECE_BYTES };
+    pub fn walk_range(
+        &self,
+        range: &HeapRange,
+        cache: &mut ShapeCache<'_>,
+        mut visit: impl FnMut(Object),
+    ) -> RangeStats {
+        let piece = if matches!(range.generation, Generation::Loh) {
+            SMALL_PIECE_BYTES
+        } else {
+            PIECE_BYTES
+        };
         let mut window = Window::new(self.memory, range.start, range.end, piece);
         let mut stats = RangeStats::default();
         let mut contexts = self.contexts_in(range).iter().copied().peekable();
@@ -138,10 +154,21 @@ impl Walker<'_> {
                 }
                 continue;
             }
-            let object = window.header(cursor).and_then(|(word, count)| Some((cache.get(word)?, count)));
-            let fitting = object.map(|(shape, count)| (shape, shape.size(count))).filter(|(_, size)| *size <= range.end - cursor);
+            let object = window
+                .header(cursor)
+                .and_then(|(word, count)| Some((cache.get(word)?, count)));
+            let fitting = object
+                .map(|(shape, count)| (shape, shape.size(count)))
+                .filter(|(_, size)| *size <= range.end - cursor);
             let Some((shape, size)) = fitting else {
-                let next = self.resync(range, cursor, next_context, &mut window, cache, &mut resync_budget);
+                let next = self.resync(
+                    range,
+                    cursor,
+                    next_context,
+                    &mut window,
+                    cache,
+                    &mut resync_budget,
+                );
                 stats.skipped_bytes += next - cursor;
                 cursor = next;
                 continue;
@@ -151,7 +178,12 @@ impl Walker<'_> {
             } else {
                 stats.object_count += 1;
                 stats.object_bytes += size;
-                visit(Object { address: cursor, size, type_id: shape.id, generation: range.generation });
+                visit(Object {
+                    address: cursor,
+                    size,
+                    type_id: shape.id,
+                    generation: range.generation,
+                });
             }
             cursor += size;
         }
@@ -203,7 +235,9 @@ impl Walker<'_> {
                 self.log.count(Problem::LimitReached);
                 return range.end;
             }
-            let Some(shape) = cache.get(word) else { continue };
+            let Some(shape) = cache.get(word) else {
+                continue;
+            };
             let end = at.saturating_add(shape.size(count));
             if end == range.end || end == next_context {
                 return at;
@@ -218,12 +252,21 @@ impl Walker<'_> {
     fn next_present(&self, at: u64) -> u64 {
         let regions = self.memory.regions();
         let next = regions.partition_point(|r| r.end <= at);
-        regions.get(next).map_or(u64::MAX & !7, |r| at.max(r.start.saturating_add(7) & !7))
+        regions
+            .get(next)
+            .map_or(u64::MAX & !7, |r| at.max(r.start.saturating_add(7) & !7))
     }
 
-    fn starts_object(&self, at: u64, range: &HeapRange, window: &mut Window<'_>, cache: &mut ShapeCache<'_>) -> bool {
+    fn starts_object(
+        &self,
+        at: u64,
+        range: &HeapRange,
+        window: &mut Window<'_>,
+        cache: &mut ShapeCache<'_>,
+    ) -> bool {
         let header = window.header(at);
-        let shape: Option<(Shape, u32)> = header.and_then(|(word, count)| Some((cache.get(word)?, count)));
+        let shape: Option<(Shape, u32)> =
+            header.and_then(|(word, count)| Some((cache.get(word)?, count)));
         shape.is_some_and(|(shape, count)| shape.size(count) <= range.end - at)
     }
 }

@@ -22,8 +22,18 @@ impl<'a> Window<'a> {
     /// A window that will be asked for addresses in `start..end`.
     pub fn new(memory: &'a dyn Memory, start: u64, end: u64, piece: usize) -> Self {
         let len = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
-        let lent = memory.slice(start, len).filter(|s| s.len() == len).map(|bytes| (bytes, start));
-        Self { memory, lent, buffer: Vec::new(), start: 0, filled: 0, piece }
+        let lent = memory
+            .slice(start, len)
+            .filter(|s| s.len() == len)
+            .map(|bytes| (bytes, start));
+        Self {
+            memory,
+            lent,
+            buffer: Vec::new(),
+            start: 0,
+            filled: 0,
+            piece,
+        }
     }
 
     /// Up to `len` bytes at an address; fewer before a hole.
@@ -42,7 +52,9 @@ impl<'a> Window<'a> {
 
     fn copied(&mut self, address: u64, len: usize) -> &[u8] {
         let offset = address.wrapping_sub(self.start);
-        let here = usize::try_from(offset).ok().filter(|o| o.checked_add(len).is_some_and(|end| end <= self.filled));
+        let here = usize::try_from(offset)
+            .ok()
+            .filter(|o| o.checked_add(len).is_some_and(|end| end <= self.filled));
         let at = match here {
             Some(at) => at,
             None => {

@@ -46,7 +46,10 @@ pub(super) fn linux_x64() -> Layout {
             dynamic_metadata: Some(840),
         },
         // Descriptor: AppDomain.DomainAssemblyList, Assembly.Module.
-        app_domain: AppDomainLayout { assemblies: 576, entry_to_module: &[0, 16] },
+        app_domain: AppDomainLayout {
+            assemblies: 576,
+            entry_to_module: &[0, 16],
+        },
         token: TokenWord::Long,
         statics: StaticsLayout::PerType,
     }

@@ -46,9 +46,15 @@ pub(super) fn linux_x64() -> Layout {
             dynamic_metadata: None,
         },
         // vm/appdomain.hpp: DomainAssembly -> Module
-        app_domain: AppDomainLayout { assemblies: 2776, entry_to_module: &[32] },
+        app_domain: AppDomainLayout {
+            assemblies: 2776,
+            entry_to_module: &[32],
+        },
         token: TokenWord::Short,
         // vm/appdomain.hpp: DomainLocalModule
-        statics: StaticsLayout::PerModule { block: 1304, index: 1312 },
+        statics: StaticsLayout::PerModule {
+            block: 1304,
+            index: 1312,
+        },
     }
 }

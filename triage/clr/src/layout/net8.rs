@@ -46,9 +46,15 @@ pub(super) fn linux_x64() -> Layout {
             dynamic_metadata: None,
         },
         // vm/appdomain.hpp: DomainAssembly -> Module
-        app_domain: AppDomainLayout { assemblies: 2544, entry_to_module: &[24] },
+        app_domain: AppDomainLayout {
+            assemblies: 2544,
+            entry_to_module: &[24],
+        },
         token: TokenWord::Short,
         // vm/appdomain.hpp: DomainLocalModule
-        statics: StaticsLayout::PerModule { block: 1224, index: 1232 },
+        statics: StaticsLayout::PerModule {
+            block: 1224,
+            index: 1232,
+        },
     }
 }

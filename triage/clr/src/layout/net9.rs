@@ -47,7 +47,10 @@ pub(super) fn linux_x64() -> Layout {
             dynamic_metadata: Some(1120),
         },
         // vm/appdomain.hpp, from dumps: DomainAssembly -> Module
-        app_domain: AppDomainLayout { assemblies: 1824, entry_to_module: &[16] },
+        app_domain: AppDomainLayout {
+            assemblies: 1824,
+            entry_to_module: &[16],
+        },
         token: TokenWord::Long,
         statics: StaticsLayout::PerType,
     }

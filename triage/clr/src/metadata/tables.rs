@@ -37,7 +37,10 @@ const TYPE_DEF_OR_REF: Column = Coded(2, &[0x02, 0x01, 0x1B]);
 const HAS_CONSTANT: Column = Coded(2, &[0x04, 0x08, 0x17]);
 const HAS_CUSTOM_ATTRIBUTE: Column = Coded(
     5,
-    &[0x06, 0x04, 0x01, 0x02, 0x08, 0x09, 0x0A, 0x00, 0x0E, 0x17, 0x14, 0x11, 0x1A, 0x1B, 0x20, 0x23, 0x26, 0x27, 0x28, 0x2A, 0x2C, 0x2B],
+    &[
+        0x06, 0x04, 0x01, 0x02, 0x08, 0x09, 0x0A, 0x00, 0x0E, 0x17, 0x14, 0x11, 0x1A, 0x1B, 0x20,
+        0x23, 0x26, 0x27, 0x28, 0x2A, 0x2C, 0x2B,
+    ],
 );
 const HAS_FIELD_MARSHAL: Column = Coded(1, &[0x04, 0x08]);
 const HAS_DECL_SECURITY: Column = Coded(2, &[0x02, 0x06, 0x20]);
@@ -52,51 +55,78 @@ const TYPE_OR_METHOD_DEF: Column = Coded(1, &[0x02, 0x06]);
 
 /// Columns of each table, in the order of ECMA-335 II.22 (with the pointer tables of the `#-` form).
 const SCHEMA: [&[Column]; 0x2D] = [
-    &[Fixed(2), String, Guid, Guid, Guid],                                                         // 00 Module
-    &[RESOLUTION_SCOPE, String, String],                                                           // 01 TypeRef
-    &[Fixed(4), String, String, TYPE_DEF_OR_REF, Index(0x04), Index(0x06)],                        // 02 TypeDef
-    &[Index(0x04)],                                                                                // 03 FieldPtr
-    &[Fixed(2), String, Blob],                                                                     // 04 Field
-    &[Index(0x06)],                                                                                // 05 MethodPtr
-    &[Fixed(4), Fixed(2), Fixed(2), String, Blob, Index(0x08)],                                    // 06 MethodDef
-    &[Index(0x08)],                                                                                // 07 ParamPtr
-    &[Fixed(2), Fixed(2), String],                                                                 // 08 Param
-    &[Index(0x02), TYPE_DEF_OR_REF],                                                               // 09 InterfaceImpl
-    &[MEMBER_REF_PARENT, String, Blob],                                                            // 0A MemberRef
-    &[Fixed(2), HAS_CONSTANT, Blob],                                                               // 0B Constant
-    &[HAS_CUSTOM_ATTRIBUTE, CUSTOM_ATTRIBUTE_TYPE, Blob],                                          // 0C CustomAttribute
-    &[HAS_FIELD_MARSHAL, Blob],                                                                    // 0D FieldMarshal
-    &[Fixed(2), HAS_DECL_SECURITY, Blob],                                                          // 0E DeclSecurity
-    &[Fixed(2), Fixed(4), Index(0x02)],                                                            // 0F ClassLayout
-    &[Fixed(4), Index(0x04)],                                                                      // 10 FieldLayout
-    &[Blob],                                                                                       // 11 StandAloneSig
-    &[Index(0x02), Index(0x14)],                                                                   // 12 EventMap
-    &[Index(0x14)],                                                                                // 13 EventPtr
-    &[Fixed(2), String, TYPE_DEF_OR_REF],                                                          // 14 Event
-    &[Index(0x02), Index(0x17)],                                                                   // 15 PropertyMap
-    &[Index(0x17)],                                                                                // 16 PropertyPtr
-    &[Fixed(2), String, Blob],                                                                     // 17 Property
-    &[Fixed(2), Index(0x06), HAS_SEMANTICS],                                                       // 18 MethodSemantics
-    &[Index(0x02), METHOD_DEF_OR_REF, METHOD_DEF_OR_REF],                                          // 19 MethodImpl
-    &[String],                                                                                     // 1A ModuleRef
-    &[Blob],                                                                                       // 1B TypeSpec
-    &[Fixed(2), MEMBER_FORWARDED, String, Index(0x1A)],                                            // 1C ImplMap
-    &[Fixed(4), Index(0x04)],                                                                      // 1D FieldRVA
-    &[Fixed(4), Fixed(4)],                                                                         // 1E EncLog
-    &[Fixed(4)],                                                                                   // 1F EncMap
-    &[Fixed(4), Fixed(2), Fixed(2), Fixed(2), Fixed(2), Fixed(4), Blob, String, String],           // 20 Assembly
-    &[Fixed(4)],                                                                                   // 21 AssemblyProcessor
-    &[Fixed(4), Fixed(4), Fixed(4)],                                                               // 22 AssemblyOS
-    &[Fixed(2), Fixed(2), Fixed(2), Fixed(2), Fixed(4), Blob, String, String, Blob],               // 23 AssemblyRef
-    &[Fixed(4), Index(0x23)],                                                                      // 24 AssemblyRefProcessor
-    &[Fixed(4), Fixed(4), Fixed(4), Index(0x23)],                                                  // 25 AssemblyRefOS
-    &[Fixed(4), String, Blob],                                                                     // 26 File
-    &[Fixed(4), Fixed(4), String, String, IMPLEMENTATION],                                         // 27 ExportedType
-    &[Fixed(4), Fixed(4), String, IMPLEMENTATION],                                                 // 28 ManifestResource
-    &[Index(0x02), Index(0x02)],                                                                   // 29 NestedClass
-    &[Fixed(2), Fixed(2), TYPE_OR_METHOD_DEF, String],                                             // 2A GenericParam
-    &[METHOD_DEF_OR_REF, Blob],                                                                    // 2B MethodSpec
-    &[Index(0x2A), TYPE_DEF_OR_REF],                                                               // 2C GenericParamConstraint
+    &[Fixed(2), String, Guid, Guid, Guid], // 00 Module
+    &[RESOLUTION_SCOPE, String, String],   // 01 TypeRef
+    &[
+        Fixed(4),
+        String,
+        String,
+        TYPE_DEF_OR_REF,
+        Index(0x04),
+        Index(0x06),
+    ], // 02 TypeDef
+    &[Index(0x04)],                        // 03 FieldPtr
+    &[Fixed(2), String, Blob],             // 04 Field
+    &[Index(0x06)],                        // 05 MethodPtr
+    &[Fixed(4), Fixed(2), Fixed(2), String, Blob, Index(0x08)], // 06 MethodDef
+    &[Index(0x08)],                        // 07 ParamPtr
+    &[Fixed(2), Fixed(2), String],         // 08 Param
+    &[Index(0x02), TYPE_DEF_OR_REF],       // 09 InterfaceImpl
+    &[MEMBER_REF_PARENT, String, Blob],    // 0A MemberRef
+    &[Fixed(2), HAS_CONSTANT, Blob],       // 0B Constant
+    &[HAS_CUSTOM_ATTRIBUTE, CUSTOM_ATTRIBUTE_TYPE, Blob], // 0C CustomAttribute
+    &[HAS_FIELD_MARSHAL, Blob],            // 0D FieldMarshal
+    &[Fixed(2), HAS_DECL_SECURITY, Blob],  // 0E DeclSecurity
+    &[Fixed(2), Fixed(4), Index(0x02)],    // 0F ClassLayout
+    &[Fixed(4), Index(0x04)],              // 10 FieldLayout
+    &[Blob],                               // 11 StandAloneSig
+    &[Index(0x02), Index(0x14)],           // 12 EventMap
+    &[Index(0x14)],                        // 13 EventPtr
+    &[Fixed(2), String, TYPE_DEF_OR_REF],  // 14 Event
+    &[Index(0x02), Index(0x17)],           // 15 PropertyMap
+    &[Index(0x17)],                        // 16 PropertyPtr
+    &[Fixed(2), String, Blob],             // 17 Property
+    &[Fixed(2), Index(0x06), HAS_SEMANTICS], // 18 MethodSemantics
+    &[Index(0x02), METHOD_DEF_OR_REF, METHOD_DEF_OR_REF], // 19 MethodImpl
+    &[String],                             // 1A ModuleRef
+    &[Blob],                               // 1B TypeSpec
+    &[Fixed(2), MEMBER_FORWARDED, String, Index(0x1A)], // 1C ImplMap
+    &[Fixed(4), Index(0x04)],              // 1D FieldRVA
+    &[Fixed(4), Fixed(4)],                 // 1E EncLog
+    &[Fixed(4)],                           // 1F EncMap
+    &[
+        Fixed(4),
+        Fixed(2),
+        Fixed(2),
+        Fixed(2),
+        Fixed(2),
+        Fixed(4),
+        Blob,
+        String,
+        String,
+    ], // 20 Assembly
+    &[Fixed(4)],                           // 21 AssemblyProcessor
+    &[Fixed(4), Fixed(4), Fixed(4)],       // 22 AssemblyOS
+    &[
+        Fixed(2),
+        Fixed(2),
+        Fixed(2),
+        Fixed(2),
+        Fixed(4),
+        Blob,
+        String,
+        String,
+        Blob,
+    ], // 23 AssemblyRef
+    &[Fixed(4), Index(0x23)],              // 24 AssemblyRefProcessor
+    &[Fixed(4), Fixed(4), Fixed(4), Index(0x23)], // 25 AssemblyRefOS
+    &[Fixed(4), String, Blob],             // 26 File
+    &[Fixed(4), Fixed(4), String, String, IMPLEMENTATION], // 27 ExportedType
+    &[Fixed(4), Fixed(4), String, IMPLEMENTATION], // 28 ManifestResource
+    &[Index(0x02), Index(0x02)],           // 29 NestedClass
+    &[Fixed(2), Fixed(2), TYPE_OR_METHOD_DEF, String], // 2A GenericParam
+    &[METHOD_DEF_OR_REF, Blob],            // 2B MethodSpec
+    &[Index(0x2A), TYPE_DEF_OR_REF],       // 2C GenericParamConstraint
 ];
 
 const MAX_COLUMNS: usize = 9;
@@ -155,10 +185,20 @@ impl Tables {
                     String => wide(1),
                     Guid => wide(2),
                     Blob => wide(4),
-                    Index(to) => if rows[usize::from(to)] < 1 << 16 { 2 } else { 4 },
+                    Index(to) => {
+                        if rows[usize::from(to)] < 1 << 16 {
+                            2
+                        } else {
+                            4
+                        }
+                    }
                     Coded(bits, to) => {
                         let largest = to.iter().map(|t| rows[usize::from(*t)]).max().unwrap_or(0);
-                        if u64::from(largest) < 1u64 << (16 - bits) { 2 } else { 4 }
+                        if u64::from(largest) < 1u64 << (16 - bits) {
+                            2
+                        } else {
+                            4
+                        }
                     }
                 };
                 shape.row_bytes += usize::from(shape.widths[i]);

@@ -41,12 +41,18 @@ impl Generated {
         Some(match rest {
             "c" => Self::Lambdas,
             _ if rest.starts_with("c__DisplayClass") => {
-                let origin = methods.iter().find_map(|m| split(m).filter(|(_, rest)| rest.starts_with("b__") || rest.starts_with("g__")));
+                let origin = methods.iter().find_map(|m| {
+                    split(m).filter(|(_, rest)| rest.starts_with("b__") || rest.starts_with("g__"))
+                });
                 Self::Closure(origin.map(|(method, _)| member(method)))
             }
-            _ if rest.starts_with("f__AnonymousType") => {
-                Self::Anonymous(parameters.iter().filter_map(|p| split(p)).map(|(property, _)| property.to_owned()).collect())
-            }
+            _ if rest.starts_with("f__AnonymousType") => Self::Anonymous(
+                parameters
+                    .iter()
+                    .filter_map(|p| split(p))
+                    .map(|(property, _)| property.to_owned())
+                    .collect(),
+            ),
             _ => Self::Other(name.to_owned()),
         })
     }
@@ -67,7 +73,9 @@ impl Generated {
                     _ => "async iterator",
                 };
                 match method.strip_prefix("lambda in ") {
-                    Some(method) => out.push_str(&format!("lambda in {owner}{dot}{method}{arguments} ({kind})")),
+                    Some(method) => out.push_str(&format!(
+                        "lambda in {owner}{dot}{method}{arguments} ({kind})"
+                    )),
                     None => out.push_str(&format!("{owner}{dot}{method}{arguments} ({kind})")),
                 }
             }
@@ -82,15 +90,26 @@ impl Generated {
                 }
             }
             Self::Lambdas => out.push_str(&format!("lambdas in {owner}{arguments}")),
-            Self::Anonymous(properties) if properties.is_empty() => out.push_str(&format!("{owner}{dot}anonymous{arguments}")),
-            Self::Anonymous(properties) => out.push_str(&format!("{owner}{dot}anonymous {{ {} }}{arguments}", properties.join(", "))),
-            Self::Other(name) => out.push_str(&format!("{owner}{dot}{}{arguments}", super::split_arity(name).0)),
+            Self::Anonymous(properties) if properties.is_empty() => {
+                out.push_str(&format!("{owner}{dot}anonymous{arguments}"))
+            }
+            Self::Anonymous(properties) => out.push_str(&format!(
+                "{owner}{dot}anonymous {{ {} }}{arguments}",
+                properties.join(", ")
+            )),
+            Self::Other(name) => out.push_str(&format!(
+                "{owner}{dot}{}{arguments}",
+                super::split_arity(name).0
+            )),
         }
     }
 
     fn method(&self) -> Option<&str> {
         match self {
-            Self::Async(method) | Self::Iterator(method) | Self::AsyncIterator(method) | Self::Closure(Some(method)) => Some(method),
+            Self::Async(method)
+            | Self::Iterator(method)
+            | Self::AsyncIterator(method)
+            | Self::Closure(Some(method)) => Some(method),
             _ => None,
         }
     }
@@ -115,14 +134,20 @@ fn split(name: &str) -> Option<(&str, &str)> {
 
 /// A method's name as it was written: `<Load>b__3_0` is a lambda in `Load`, `<Load>g__Each|3_0` the local function `Load.Each`.
 pub(crate) fn member(name: &str) -> String {
-    let Some((inner, rest)) = split(name) else { return name.to_owned() };
+    let Some((inner, rest)) = split(name) else {
+        return name.to_owned();
+    };
     if let Some(local) = rest.strip_prefix("g__") {
         let local = local.split('|').next().unwrap_or(local);
         return format!("{}.{local}", member(inner));
     }
     if rest.starts_with("b__") {
         let method = member(inner);
-        return if method.starts_with("lambda in ") { method } else { format!("lambda in {method}") };
+        return if method.starts_with("lambda in ") {
+            method
+        } else {
+            format!("lambda in {method}")
+        };
     }
     name.to_owned()
 }
@@ -152,7 +177,10 @@ mod tests {
         assert_eq!(member("<<Load>b__3_0>b__1"), "lambda in Load");
         assert_eq!(member("<Load>g__Each|3_0"), "Load.Each");
         assert_eq!(member("Load"), "Load");
-        assert_eq!(Generated::of("<<Load>b__0>d", &["<>t__builder"], &[], &[]), Some(Generated::Async("lambda in Load".into())));
+        assert_eq!(
+            Generated::of("<<Load>b__0>d", &["<>t__builder"], &[], &[]),
+            Some(Generated::Async("lambda in Load".into()))
+        );
     }
 
     #[test]

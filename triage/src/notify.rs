@@ -1,0 +1,24 @@
+//! Delivery: a diagnosis becomes a short message, and the message reaches a chat or a machine exactly as configured.
+//!
+//! [`Message`] is pure: what, where, how sure, how much, since when, who owns it, what to do, link.
+//! A [`Destination`] renders it and speaks to one kind of system. The [`Outbox`] is the durable queue between the two:
+//! nothing is lost over a crash, and nothing is tried again that the other side is known to have.
+//!
+//! To add a destination: one file with a configuration type that implements [`Destination`], one line in
+//! [`registry`], one test.
+//!
+//! Invariants: no secret is stored, logged or shown in `Debug`; every string that leaves has been through [`scrub`];
+//! every reply is read up to a limit; redirects are never followed.
+
+pub mod config;
+pub mod destination;
+pub mod http;
+pub mod message;
+pub mod registry;
+pub mod scrub;
+pub mod secret;
+
+pub use config::{DestinationConfig, Severity};
+pub use destination::{Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat, Said};
+pub use http::Http;
+pub use message::{Context, Message};

@@ -1,0 +1,438 @@
+//! The one HTTP client of delivery: bounded replies, no redirects, time limits, and errors that say what they mean.
+//!
+//! The network is reached in two ways. Plain `http` goes to this machine only, without a proxy and without TLS; everything
+//! else is `https`, through the proxy of the environment if there is one, with the trust store of the system. The second
+//! client is built when it is first needed: a machine without a trust store can still deliver to itself.
+
+use std::error::Error as _;
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, Url};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::config::ConfigError;
+use super::destination::{Failure, FailureKind, Said};
+use super::scrub;
+use super::secret::SecretSource;
+
+/// How much of a reply is read; chat systems answer in a line.
+pub const REPLY_LIMIT_BYTES: usize = 64 * 1024;
+
+/// How much of a reply is shown to people.
+const SHOWN_CHARS: usize = 300;
+
+/// The longest pause that another system may ask for.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
+
+/// Time limits of one exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Until the connection stands, TLS included.
+    pub connect: Duration,
+    /// Until the reply is read to its end.
+    pub total: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { connect: Duration::from_secs(10), total: Duration::from_secs(30) }
+    }
+}
+
+/// The client. Cheap to share by reference; one for the whole program.
+pub struct Http {
+    limits: Limits,
+    loopback: OnceLock<Result<Client, String>>,
+    outside: OnceLock<Result<Client, String>>,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Http::new(Limits::default())
+    }
+}
+
+/// An address that may be spoken to: `https`, or `http` on this machine. Its `Debug` shows the host only.
+#[derive(Clone)]
+pub struct Address {
+    url: Url,
+    loopback: bool,
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
+    }
+}
+
+/// The host and the port, never the path: paths of webhooks are secrets.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.url.scheme(), self.url.host_str().unwrap_or("?"))?;
+        self.url.port().map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+impl Address {
+    /// Checks an address. The message never repeats it, since the address itself may be the secret.
+    pub fn parse(text: &str) -> Result<Address, String> {
+        let url = Url::parse(text.trim()).map_err(|error| format!("is not an address: {error}"))?;
+        let loopback = match url.host() {
+            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+            Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+            None => return Err("is an address without a host".into()),
+        };
+        match url.scheme() {
+            "https" => {}
+            "http" if loopback => {}
+            "http" => return Err("is http to another machine; use https (http is for loopback only)".into()),
+            other => return Err(format!("starts with `{other}:`; use https")),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("holds a user name or password before the host; remove it".into());
+        }
+        Ok(Address { url, loopback })
+    }
+
+    /// Reads an address that is kept as a secret.
+    pub fn read(source: &SecretSource, key: &'static str) -> Result<Address, ConfigError> {
+        let secret = source.read().map_err(|error| ConfigError::Secret { key, error })?;
+        Address::parse(secret.expose_secret())
+            .map_err(|problem| ConfigError::Value { key, problem: format!("the address in the {source} {problem}") })
+    }
+
+    /// The address with path segments added, each percent-encoded as one segment.
+    pub fn join(&self, segments: &[&str]) -> Address {
+        let mut url = self.url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        Address { url, loopback: self.loopback }
+    }
+
+    /// Hides path and query wherever the other side echoes them.
+    fn hide_in(&self, text: &str) -> String {
+        let mut text = scrub::literal(text, self.url.as_str()).into_owned();
+        if self.url.path().len() > 8 {
+            text = scrub::literal(&text, self.url.path()).into_owned();
+        }
+        match self.url.query() {
+            Some(query) => scrub::literal(&text, query).into_owned(),
+            None => text,
+        }
+    }
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Request {
+    /// Where to.
+    pub address: Address,
+    /// `POST` or `PUT`.
+    pub method: Method,
+    /// Headers; every value is treated as a secret.
+    pub headers: Vec<(&'static str, SecretString)>,
+    /// JSON.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// A POST of JSON.
+    pub fn post(address: Address, body: Vec<u8>) -> Self {
+        Request { address, method: Method::POST, headers: Vec::new(), body }
+    }
+}
+
+/// What came back: a status, a few headers, and the beginning of the body.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Body up to [`REPLY_LIMIT_BYTES`], with what is not UTF-8 replaced.
+    pub body: String,
+    /// Whether the body went on.
+    pub truncated: bool,
+    headers: HeaderMap,
+    shown: String,
+    now: Timestamp,
+}
+
+impl Reply {
+    /// The value of a header, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The reply for people.
+    pub fn said(&self) -> Said {
+        Said { status: self.status, text: self.shown.clone() }
+    }
+
+    /// How long the other side wants to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let server_now = self.header("date").and_then(parse_http_date);
+        self.header("retry-after").and_then(|text| parse_retry_after(text, server_now.unwrap_or(self.now)))
+    }
+
+    /// A failure with this reply as its reason.
+    pub fn failure(&self, kind: FailureKind, reason: impl Into<String>) -> Failure {
+        Failure { kind, reason: reason.into(), said: Some(self.said()) }
+    }
+
+    /// What a status means where the destination has no better knowledge; `None` for 2xx.
+    pub fn failure_by_status(&self) -> Option<Failure> {
+        let said = self.said();
+        let (kind, reason) = match self.status {
+            200..=299 => return None,
+            300..=399 => {
+                (FailureKind::Permanent, format!("redirected ({said}); put the final address in the configuration"))
+            }
+            408 | 425 | 429 | 503 => (FailureKind::Retry(self.retry_after()), format!("asked to come back later: {said}")),
+            // A gateway that lost the answer cannot say whether the system behind it acted.
+            502 | 504 => (FailureKind::Ambiguous, format!("a gateway answered {said}")),
+            500..=599 => (FailureKind::Retry(self.retry_after()), format!("failed on the other side: {said}")),
+            401 | 403 => (FailureKind::Permanent, format!("not allowed: {said}; check the secret")),
+            404 | 410 => (FailureKind::Permanent, format!("nobody there: {said}; check the address")),
+            413 => (FailureKind::Permanent, format!("too large for the other side: {said}")),
+            _ => (FailureKind::Permanent, format!("refused: {said}")),
+        };
+        Some(self.failure(kind, reason))
+    }
+}
+
+impl Http {
+    /// A client with these limits. Nothing is opened yet.
+    pub fn new(limits: Limits) -> Self {
+        Http { limits, loopback: OnceLock::new(), outside: OnceLock::new() }
+    }
+
+    /// The time limits.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn client(&self, loopback: bool) -> Result<&Client, Failure> {
+        let (cell, what) = if loopback { (&self.loopback, "HTTP") } else { (&self.outside, "HTTPS") };
+        cell.get_or_init(|| self.build(loopback)).as_ref().map_err(|why| {
+            // Retried, not dropped: installing ca-certificates and restarting makes the message go out.
+            Failure::new(FailureKind::Retry(None), format!("no {what} client: {why}"))
+        })
+    }
+
+    fn build(&self, loopback: bool) -> Result<Client, String> {
+        let builder = Client::builder()
+            .user_agent(concat!("leakhound/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(self.limits.connect)
+            .timeout(self.limits.total)
+            .pool_idle_timeout(Duration::from_secs(5))
+            .pool_max_idle_per_host(1);
+        let builder = if loopback {
+            // No certificate is ever looked at on this client, so it must not need a trust store.
+            builder.no_proxy().tls_certs_only(std::iter::empty())
+        } else {
+            builder.https_only(true)
+        };
+        builder.build().map_err(|error| {
+            let why = chain(&error);
+            if why.contains("No CA certificates") {
+                "this machine has no trusted certificates; install the package ca-certificates, or name a file with \
+                 SSL_CERT_FILE"
+                    .to_owned()
+            } else {
+                why
+            }
+        })
+    }
+
+    /// Sends one request and reads the reply, up to the limits.
+    pub async fn exchange(&self, request: Request, now: Timestamp) -> Result<Reply, Failure> {
+        let Request { address, method, headers, body } = request;
+        let plain = address.url.scheme() == "http";
+        let client = self.client(plain)?;
+        let mut map = HeaderMap::with_capacity(headers.len() + 1);
+        map.insert(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        for (name, value) in headers {
+            let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| {
+                Failure::new(FailureKind::Permanent, format!("the {name} header would hold control characters"))
+            })?;
+            value.set_sensitive(true);
+            map.insert(HeaderName::from_static(name), value);
+        }
+        let started = Instant::now();
+        let sent = client.request(method, address.url.clone()).headers(map).body(body).send().await;
+        let mut response = sent.map_err(|error| network(error, &address, started))?;
+        let status = response.status().as_u16();
+        let headers = std::mem::take(response.headers_mut());
+        let mut bytes = Vec::new();
+        let mut truncated = false;
+        // The status is the answer: a body that breaks off or never ends changes nothing about it.
+        while let Ok(Some(chunk)) = response.chunk().await {
+            let room = REPLY_LIMIT_BYTES - bytes.len();
+            bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                truncated = true;
+                break;
+            }
+        }
+        let body = String::from_utf8_lossy(&bytes).into_owned();
+        let shown = one_line(&address.hide_in(&body));
+        Ok(Reply { status, body, truncated, headers, shown, now })
+    }
+}
+
+fn network(error: reqwest::Error, address: &Address, started: Instant) -> Failure {
+    let error = error.without_url();
+    let seconds = started.elapsed().as_secs_f64();
+    let why = chain(&error);
+    if error.is_connect() {
+        return Failure::new(FailureKind::Retry(None), format!("cannot reach {address}: {why}"));
+    }
+    if error.is_builder() {
+        return Failure::new(FailureKind::Permanent, format!("cannot ask {address}: {why}"));
+    }
+    if error.is_timeout() {
+        return Failure::new(FailureKind::Ambiguous, format!("no answer from {address} within {seconds:.0} s"));
+    }
+    Failure::new(FailureKind::Ambiguous, format!("the connection to {address} broke before it answered: {why}"))
+}
+
+/// The innermost cause says what happened; the outer ones only where.
+fn chain(error: &reqwest::Error) -> String {
+    let mut innermost = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        innermost = cause.to_string();
+        source = cause.source();
+    }
+    one_line(&innermost)
+}
+
+/// Text of another system for people: scrubbed, in one line, short, without control characters.
+pub(crate) fn one_line(text: &str) -> String {
+    let scrubbed = scrub::text(text);
+    let mut line = String::new();
+    let mut n_chars = 0;
+    for word in scrubbed.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
+        if n_chars > 0 {
+            line.push(' ');
+            n_chars += 1;
+        }
+        for c in word.chars() {
+            if n_chars == SHOWN_CHARS {
+                line.push('…');
+                return line;
+            }
+            line.push(c);
+            n_chars += 1;
+        }
+    }
+    line
+}
+
+/// `Retry-After`: seconds, also with a fraction, or a date; at most [`LONGEST_WAIT`].
+pub(crate) fn parse_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
+    let wait = match text.parse::<f64>() {
+        Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => {
+            Duration::from_secs_f64(seconds.min(LONGEST_WAIT.as_secs_f64()))
+        }
+        Ok(_) => return None,
+        Err(_) => {
+            let until = parse_http_date(text)?;
+            Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO)
+        }
+    };
+    Some(wait.min(LONGEST_WAIT))
+}
+
+/// The three forms of RFC 9110 §5.6.7: IMF-fixdate, RFC 850 and asctime.
+fn parse_http_date(text: &str) -> Option<Timestamp> {
+    if let Ok(date) = jiff::fmt::rfc2822::parse(text) {
+        return Some(date.timestamp());
+    }
+    ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"].iter().find_map(|format| {
+        let date = jiff::civil::DateTime::strptime(format, text).ok()?;
+        date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_https_leaves_the_machine() {
+        for good in ["https://example.com/x", "http://127.0.0.1:8080/", "http://[::1]/x", "http://localhost:1/"] {
+            assert!(Address::parse(good).is_ok(), "{good}");
+        }
+        for (bad, why) in [
+            ("http://example.com/secret", "use https"),
+            ("http://127.0.0.1.example.com/secret", "use https"),
+            ("http://localhost.example.com/secret", "use https"),
+            ("ftp://example.com/secret", "`ftp:`"),
+            ("https://user:secret@example.com/", "before the host"),
+            ("secret", "is not an address"),
+            ("file:///secret", "without a host"),
+        ] {
+            let error = Address::parse(bad).unwrap_err();
+            assert!(error.contains(why), "{bad}: {error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_address_shows_its_host_only() {
+        let address = Address::parse("https://example.com:8443/T1/B2/key?sig=x").unwrap();
+        assert_eq!(format!("{address} {address:?}"), "https://example.com:8443 Address(https://example.com:8443)");
+        assert_eq!(address.hide_in("no /T1/B2/key here, sig=x"), "no *** here, ***");
+    }
+
+    #[test]
+    fn path_segments_are_encoded_one_by_one() {
+        let address = Address::parse("https://example.com/base/").unwrap().join(&["rooms", "!a/b:c", "x?y"]);
+        assert_eq!(address.url.path(), "/base/rooms/!a%2Fb:c/x%3Fy");
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_has_a_cap() {
+        let now: Timestamp = "1994-11-06T08:49:00Z".parse().unwrap();
+        let cases = [
+            ("120", Some(120.0)),
+            (" 0 ", Some(0.0)),
+            ("1.5", Some(1.5)),
+            ("999999999999", Some(LONGEST_WAIT.as_secs_f64())),
+            ("-5", None),
+            ("NaN", None),
+            ("soon", None),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(37.0)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(37.0)),
+            ("Sun Nov  6 08:49:37 1994", Some(37.0)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0.0)),
+            ("Fri, 06 Nov 2099 08:00:00 GMT", Some(LONGEST_WAIT.as_secs_f64())),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_retry_after(text, now).map(|d| d.as_secs_f64()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn foreign_text_becomes_one_short_clean_line() {
+        assert_eq!(one_line(" a\r\n\tb\u{7}c  "), "a b c");
+        assert_eq!(one_line(&"x".repeat(5000)).chars().count(), SHOWN_CHARS + 1);
+        assert_eq!(one_line("{\"error\":\"Password=abc;\"}"), "{\"error\":\"Password=***;\"}");
+    }
+}

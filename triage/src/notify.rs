@@ -13,12 +13,17 @@
 pub mod config;
 pub mod destination;
 pub mod http;
+pub mod matrix;
 pub mod message;
+mod payload;
 pub mod registry;
 pub mod scrub;
 pub mod secret;
+pub mod slack;
+pub mod teams;
+pub mod webhook;
 
-pub use config::{DestinationConfig, Severity};
+pub use config::{ConfigError, DestinationConfig};
 pub use destination::{Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat, Said};
 pub use http::Http;
 pub use message::{Context, Message};

@@ -34,7 +34,9 @@ pub struct DestinationConfig {
 #[non_exhaustive]
 pub enum ConfigError {
     /// A name that cannot be referred to.
-    #[error("a destination needs a name of 1 to 64 characters without control characters; found {0:?}")]
+    #[error(
+        "a destination needs a name of 1 to 64 characters without control characters; found {0:?}"
+    )]
     Name(String),
     /// No kind at all.
     #[error("destination `{name}` says nowhere to go: add one of {}", kinds())]
@@ -72,7 +74,11 @@ pub enum ConfigError {
 }
 
 fn kinds() -> String {
-    KINDS.iter().map(|kind| format!("`{}`", kind.key)).collect::<Vec<_>>().join(", ")
+    KINDS
+        .iter()
+        .map(|kind| format!("`{}`", kind.key))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl DestinationConfig {
@@ -86,7 +92,11 @@ impl DestinationConfig {
         if name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control) {
             return Err(ConfigError::Name(name));
         }
-        Ok(DestinationConfig { name, min_severity, destination })
+        Ok(DestinationConfig {
+            name,
+            min_severity,
+            destination,
+        })
     }
 
     /// Everything that can be wrong without sending anything: secrets that cannot be read, addresses that are not
@@ -113,7 +123,10 @@ impl TryFrom<Raw> for DestinationConfig {
         match found.len() {
             0 => Err(ConfigError::NoKind { name }),
             1 => DestinationConfig::new(name, min_severity, found.remove(0)),
-            _ => Err(ConfigError::SeveralKinds { name, found: found.iter().map(|d| d.kind()).collect() }),
+            _ => Err(ConfigError::SeveralKinds {
+                name,
+                found: found.iter().map(|d| d.kind()).collect(),
+            }),
         }
     }
 }

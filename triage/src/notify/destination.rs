@@ -31,7 +31,11 @@ pub trait Destination: fmt::Debug + Send + Sync {
     fn send<'a>(&'a self, http: &'a Http, parcel: &'a Parcel<'a>) -> Attempt<'a, Receipt>;
 
     /// After an attempt without an answer, for [`Repeat::Search`]: is the message there already?
-    fn find<'a>(&'a self, _http: &'a Http, _parcel: &'a Parcel<'a>) -> Attempt<'a, Option<Receipt>> {
+    fn find<'a>(
+        &'a self,
+        _http: &'a Http,
+        _parcel: &'a Parcel<'a>,
+    ) -> Attempt<'a, Option<Receipt>> {
         Box::pin(async { Ok(None) })
     }
 }
@@ -124,7 +128,11 @@ pub enum FailureKind {
 impl Failure {
     /// A failure before anything was said.
     pub fn new(kind: FailureKind, reason: impl Into<String>) -> Self {
-        Failure { kind, reason: reason.into(), said: None }
+        Failure {
+            kind,
+            reason: reason.into(),
+            said: None,
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::error::Error as _;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { connect: Duration::from_secs(10), total: Duration::from_secs(30) }
+        Limits {
+            connect: Duration::from_secs(10),
+            total: Duration::from_secs(30),
+        }
     }
 }
 
@@ -52,7 +56,9 @@ pub struct Http {
 
 impl fmt::Debug for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Http")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,7 +72,6 @@ impl Default for Http {
 #[derive(Clone)]
 pub struct Address {
     url: Url,
-    loopback: bool,
 }
 
 impl fmt::Debug for Address {
@@ -78,7 +83,12 @@ impl fmt::Debug for Address {
 /// The host and the port, never the path: paths of webhooks are secrets.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.url.scheme(), self.url.host_str().unwrap_or("?"))?;
+        write!(
+            f,
+            "{}://{}",
+            self.url.scheme(),
+            self.url.host_str().unwrap_or("?")
+        )?;
         self.url.port().map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
@@ -87,29 +97,38 @@ impl Address {
     /// Checks an address. The message never repeats it, since the address itself may be the secret.
     pub fn parse(text: &str) -> Result<Address, String> {
         let url = Url::parse(text.trim()).map_err(|error| format!("is not an address: {error}"))?;
-        let loopback = match url.host() {
-            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-            Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-            None => return Err("is an address without a host".into()),
+        let host = url.host_str().unwrap_or_default();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let loopback = match bare.parse::<IpAddr>() {
+            Ok(ip) => ip.is_loopback(),
+            Err(_) if host.is_empty() => return Err("is an address without a host".into()),
+            Err(_) => host.eq_ignore_ascii_case("localhost"),
         };
         match url.scheme() {
             "https" => {}
             "http" if loopback => {}
-            "http" => return Err("is http to another machine; use https (http is for loopback only)".into()),
+            "http" => {
+                return Err(
+                    "is http to another machine; use https (http is for loopback only)".into(),
+                );
+            }
             other => return Err(format!("starts with `{other}:`; use https")),
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err("holds a user name or password before the host; remove it".into());
         }
-        Ok(Address { url, loopback })
+        Ok(Address { url })
     }
 
     /// Reads an address that is kept as a secret.
     pub fn read(source: &SecretSource, key: &'static str) -> Result<Address, ConfigError> {
-        let secret = source.read().map_err(|error| ConfigError::Secret { key, error })?;
-        Address::parse(secret.expose_secret())
-            .map_err(|problem| ConfigError::Value { key, problem: format!("the address in the {source} {problem}") })
+        let secret = source
+            .read()
+            .map_err(|error| ConfigError::Secret { key, error })?;
+        Address::parse(secret.expose_secret()).map_err(|problem| ConfigError::Value {
+            key,
+            problem: format!("the address in the {source} {problem}"),
+        })
     }
 
     /// The address with path segments added, each percent-encoded as one segment.
@@ -118,7 +137,7 @@ impl Address {
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }
-        Address { url, loopback: self.loopback }
+        Address { url }
     }
 
     /// Hides path and query wherever the other side echoes them.
@@ -150,7 +169,12 @@ pub struct Request {
 impl Request {
     /// A POST of JSON.
     pub fn post(address: Address, body: Vec<u8>) -> Self {
-        Request { address, method: Method::POST, headers: Vec::new(), body }
+        Request {
+            address,
+            method: Method::POST,
+            headers: Vec::new(),
+            body,
+        }
     }
 }
 
@@ -176,18 +200,26 @@ impl Reply {
 
     /// The reply for people.
     pub fn said(&self) -> Said {
-        Said { status: self.status, text: self.shown.clone() }
+        Said {
+            status: self.status,
+            text: self.shown.clone(),
+        }
     }
 
     /// How long the other side wants to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         let server_now = self.header("date").and_then(parse_http_date);
-        self.header("retry-after").and_then(|text| parse_retry_after(text, server_now.unwrap_or(self.now)))
+        self.header("retry-after")
+            .and_then(|text| parse_retry_after(text, server_now.unwrap_or(self.now)))
     }
 
     /// A failure with this reply as its reason.
     pub fn failure(&self, kind: FailureKind, reason: impl Into<String>) -> Failure {
-        Failure { kind, reason: reason.into(), said: Some(self.said()) }
+        Failure {
+            kind,
+            reason: reason.into(),
+            said: Some(self.said()),
+        }
     }
 
     /// What a status means where the destination has no better knowledge; `None` for 2xx.
@@ -195,16 +227,32 @@ impl Reply {
         let said = self.said();
         let (kind, reason) = match self.status {
             200..=299 => return None,
-            300..=399 => {
-                (FailureKind::Permanent, format!("redirected ({said}); put the final address in the configuration"))
-            }
-            408 | 425 | 429 | 503 => (FailureKind::Retry(self.retry_after()), format!("asked to come back later: {said}")),
+            300..=399 => (
+                FailureKind::Permanent,
+                format!("redirected ({said}); put the final address in the configuration"),
+            ),
+            408 | 425 | 429 | 503 => (
+                FailureKind::Retry(self.retry_after()),
+                format!("asked to come back later: {said}"),
+            ),
             // A gateway that lost the answer cannot say whether the system behind it acted.
             502 | 504 => (FailureKind::Ambiguous, format!("a gateway answered {said}")),
-            500..=599 => (FailureKind::Retry(self.retry_after()), format!("failed on the other side: {said}")),
-            401 | 403 => (FailureKind::Permanent, format!("not allowed: {said}; check the secret")),
-            404 | 410 => (FailureKind::Permanent, format!("nobody there: {said}; check the address")),
-            413 => (FailureKind::Permanent, format!("too large for the other side: {said}")),
+            500..=599 => (
+                FailureKind::Retry(self.retry_after()),
+                format!("failed on the other side: {said}"),
+            ),
+            401 | 403 => (
+                FailureKind::Permanent,
+                format!("not allowed: {said}; check the secret"),
+            ),
+            404 | 410 => (
+                FailureKind::Permanent,
+                format!("nobody there: {said}; check the address"),
+            ),
+            413 => (
+                FailureKind::Permanent,
+                format!("too large for the other side: {said}"),
+            ),
             _ => (FailureKind::Permanent, format!("refused: {said}")),
         };
         Some(self.failure(kind, reason))
@@ -214,7 +262,11 @@ impl Reply {
 impl Http {
     /// A client with these limits. Nothing is opened yet.
     pub fn new(limits: Limits) -> Self {
-        Http { limits, loopback: OnceLock::new(), outside: OnceLock::new() }
+        Http {
+            limits,
+            loopback: OnceLock::new(),
+            outside: OnceLock::new(),
+        }
     }
 
     /// The time limits.
@@ -223,11 +275,17 @@ impl Http {
     }
 
     fn client(&self, loopback: bool) -> Result<&Client, Failure> {
-        let (cell, what) = if loopback { (&self.loopback, "HTTP") } else { (&self.outside, "HTTPS") };
-        cell.get_or_init(|| self.build(loopback)).as_ref().map_err(|why| {
-            // Retried, not dropped: installing ca-certificates and restarting makes the message go out.
-            Failure::new(FailureKind::Retry(None), format!("no {what} client: {why}"))
-        })
+        let (cell, what) = if loopback {
+            (&self.loopback, "HTTP")
+        } else {
+            (&self.outside, "HTTPS")
+        };
+        cell.get_or_init(|| self.build(loopback))
+            .as_ref()
+            .map_err(|why| {
+                // Retried, not dropped: installing ca-certificates and restarting makes the message go out.
+                Failure::new(FailureKind::Retry(None), format!("no {what} client: {why}"))
+            })
     }
 
     fn build(&self, loopback: bool) -> Result<Client, String> {
@@ -259,20 +317,36 @@ impl Http {
 
     /// Sends one request and reads the reply, up to the limits.
     pub async fn exchange(&self, request: Request, now: Timestamp) -> Result<Reply, Failure> {
-        let Request { address, method, headers, body } = request;
+        let Request {
+            address,
+            method,
+            headers,
+            body,
+        } = request;
         let plain = address.url.scheme() == "http";
         let client = self.client(plain)?;
         let mut map = HeaderMap::with_capacity(headers.len() + 1);
-        map.insert(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        map.insert(
+            reqwest::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json; charset=utf-8"),
+        );
         for (name, value) in headers {
             let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| {
-                Failure::new(FailureKind::Permanent, format!("the {name} header would hold control characters"))
+                Failure::new(
+                    FailureKind::Permanent,
+                    format!("the {name} header would hold control characters"),
+                )
             })?;
             value.set_sensitive(true);
             map.insert(HeaderName::from_static(name), value);
         }
         let started = Instant::now();
-        let sent = client.request(method, address.url.clone()).headers(map).body(body).send().await;
+        let sent = client
+            .request(method, address.url.clone())
+            .headers(map)
+            .body(body)
+            .send()
+            .await;
         let mut response = sent.map_err(|error| network(error, &address, started))?;
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
@@ -289,7 +363,14 @@ impl Http {
         }
         let body = String::from_utf8_lossy(&bytes).into_owned();
         let shown = one_line(&address.hide_in(&body));
-        Ok(Reply { status, body, truncated, headers, shown, now })
+        Ok(Reply {
+            status,
+            body,
+            truncated,
+            headers,
+            shown,
+            now,
+        })
     }
 }
 
@@ -298,15 +379,27 @@ fn network(error: reqwest::Error, address: &Address, started: Instant) -> Failur
     let seconds = started.elapsed().as_secs_f64();
     let why = chain(&error);
     if error.is_connect() {
-        return Failure::new(FailureKind::Retry(None), format!("cannot reach {address}: {why}"));
+        return Failure::new(
+            FailureKind::Retry(None),
+            format!("cannot reach {address}: {why}"),
+        );
     }
     if error.is_builder() {
-        return Failure::new(FailureKind::Permanent, format!("cannot ask {address}: {why}"));
+        return Failure::new(
+            FailureKind::Permanent,
+            format!("cannot ask {address}: {why}"),
+        );
     }
     if error.is_timeout() {
-        return Failure::new(FailureKind::Ambiguous, format!("no answer from {address} within {seconds:.0} s"));
+        return Failure::new(
+            FailureKind::Ambiguous,
+            format!("no answer from {address} within {seconds:.0} s"),
+        );
     }
-    Failure::new(FailureKind::Ambiguous, format!("the connection to {address} broke before it answered: {why}"))
+    Failure::new(
+        FailureKind::Ambiguous,
+        format!("the connection to {address} broke before it answered: {why}"),
+    )
 }
 
 /// The innermost cause says what happened; the outer ones only where.
@@ -325,7 +418,10 @@ pub(crate) fn one_line(text: &str) -> String {
     let scrubbed = scrub::text(text);
     let mut line = String::new();
     let mut n_chars = 0;
-    for word in scrubbed.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
+    for word in scrubbed
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+    {
         if n_chars > 0 {
             line.push(' ');
             n_chars += 1;
@@ -363,10 +459,14 @@ fn parse_http_date(text: &str) -> Option<Timestamp> {
     if let Ok(date) = jiff::fmt::rfc2822::parse(text) {
         return Some(date.timestamp());
     }
-    ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"].iter().find_map(|format| {
-        let date = jiff::civil::DateTime::strptime(format, text).ok()?;
-        date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
-    })
+    ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"]
+        .iter()
+        .find_map(|format| {
+            let date = jiff::civil::DateTime::strptime(format, text).ok()?;
+            date.to_zoned(jiff::tz::TimeZone::UTC)
+                .ok()
+                .map(|zoned| zoned.timestamp())
+        })
 }
 
 #[cfg(test)]
@@ -376,7 +476,12 @@ mod tests {
 
     #[test]
     fn only_https_leaves_the_machine() {
-        for good in ["https://example.com/x", "http://127.0.0.1:8080/", "http://[::1]/x", "http://localhost:1/"] {
+        for good in [
+            "https://example.com/x",
+            "http://127.0.0.1:8080/",
+            "http://[::1]/x",
+            "http://localhost:1/",
+        ] {
             assert!(Address::parse(good).is_ok(), "{good}");
         }
         for (bad, why) in [
@@ -397,13 +502,21 @@ mod tests {
     #[test]
     fn an_address_shows_its_host_only() {
         let address = Address::parse("https://example.com:8443/T1/B2/key?sig=x").unwrap();
-        assert_eq!(format!("{address} {address:?}"), "https://example.com:8443 Address(https://example.com:8443)");
-        assert_eq!(address.hide_in("no /T1/B2/key here, sig=x"), "no *** here, ***");
+        assert_eq!(
+            format!("{address} {address:?}"),
+            "https://example.com:8443 Address(https://example.com:8443)"
+        );
+        assert_eq!(
+            address.hide_in("no /T1/B2/key here, sig=x"),
+            "no *** here, ***"
+        );
     }
 
     #[test]
     fn path_segments_are_encoded_one_by_one() {
-        let address = Address::parse("https://example.com/base/").unwrap().join(&["rooms", "!a/b:c", "x?y"]);
+        let address = Address::parse("https://example.com/base/")
+            .unwrap()
+            .join(&["rooms", "!a/b:c", "x?y"]);
         assert_eq!(address.url.path(), "/base/rooms/!a%2Fb:c/x%3Fy");
     }
 
@@ -422,10 +535,17 @@ mod tests {
             ("Sunday, 06-Nov-94 08:49:37 GMT", Some(37.0)),
             ("Sun Nov  6 08:49:37 1994", Some(37.0)),
             ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0.0)),
-            ("Fri, 06 Nov 2099 08:00:00 GMT", Some(LONGEST_WAIT.as_secs_f64())),
+            (
+                "Fri, 06 Nov 2099 08:00:00 GMT",
+                Some(LONGEST_WAIT.as_secs_f64()),
+            ),
         ];
         for (text, expected) in cases {
-            assert_eq!(parse_retry_after(text, now).map(|d| d.as_secs_f64()), expected, "{text}");
+            assert_eq!(
+                parse_retry_after(text, now).map(|d| d.as_secs_f64()),
+                expected,
+                "{text}"
+            );
         }
     }
 
@@ -433,6 +553,9 @@ mod tests {
     fn foreign_text_becomes_one_short_clean_line() {
         assert_eq!(one_line(" a\r\n\tb\u{7}c  "), "a b c");
         assert_eq!(one_line(&"x".repeat(5000)).chars().count(), SHOWN_CHARS + 1);
-        assert_eq!(one_line("{\"error\":\"Password=abc;\"}"), "{\"error\":\"Password=***;\"}");
+        assert_eq!(
+            one_line("{\"error\":\"Password=abc;\"}"),
+            "{\"error\":\"Password=***;\"}"
+        );
     }
 }

@@ -12,7 +12,9 @@ use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::config::ConfigError;
-use super::destination::{Attempt, Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat};
+use super::destination::{
+    Attempt, Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat,
+};
 use super::http::{Address, Http, LONGEST_WAIT, Reply, Request};
 use super::message::Message;
 use super::secret::SecretSource;
@@ -34,12 +36,17 @@ pub struct Matrix {
 
 impl Matrix {
     fn address(&self) -> Result<Address, ConfigError> {
-        Address::parse(&self.homeserver)
-            .map_err(|problem| ConfigError::Value { key: "matrix.homeserver", problem: format!("the address {problem}") })
+        Address::parse(&self.homeserver).map_err(|problem| ConfigError::Value {
+            key: "matrix.homeserver",
+            problem: format!("the address {problem}"),
+        })
     }
 
     fn token(&self) -> Result<SecretString, ConfigError> {
-        self.token.read().map_err(|error| ConfigError::Secret { key: "matrix.token", error })
+        self.token.read().map_err(|error| ConfigError::Secret {
+            key: "matrix.token",
+            error,
+        })
     }
 }
 
@@ -57,15 +64,26 @@ impl Destination for Matrix {
         self.token()?;
         if !self.room.starts_with('!') || self.room.len() > 255 {
             let problem = "expected a room id such as `!abc:example.org` (room settings, advanced), not a name".into();
-            return Err(ConfigError::Value { key: "matrix.room", problem });
+            return Err(ConfigError::Value {
+                key: "matrix.room",
+                problem,
+            });
         }
         Ok(self.token.warning("matrix.token").into_iter().collect())
     }
 
     fn send<'a>(&'a self, http: &'a Http, parcel: &'a Parcel<'a>) -> Attempt<'a, Receipt> {
         Box::pin(async move {
-            let path =
-                ["_matrix", "client", "v3", "rooms", self.room.as_str(), "send", "m.room.message", parcel.key];
+            let path = [
+                "_matrix",
+                "client",
+                "v3",
+                "rooms",
+                self.room.as_str(),
+                "send",
+                "m.room.message",
+                parcel.key,
+            ];
             let bearer = format!("Bearer {}", self.token()?.expose_secret());
             let request = Request {
                 address: self.address()?.join(&path),
@@ -97,11 +115,19 @@ pub fn content(message: &Message) -> Value {
 }
 
 fn html(message: &Message) -> String {
-    let mut html = format!("<strong>{} {}</strong>", message.mark(), escape(&message.title()));
+    let mut html = format!(
+        "<strong>{} {}</strong>",
+        message.mark(),
+        escape(&message.title())
+    );
     match &message.cause {
         Some(cause) => {
             html.push_str(&format!("<br><strong>{}</strong>", escape(&cause.title)));
-            let sentence = if cause.sentence.is_empty() { &message.headline } else { &cause.sentence };
+            let sentence = if cause.sentence.is_empty() {
+                &message.headline
+            } else {
+                &cause.sentence
+            };
             html.push_str(&format!("<br>{}", escape(sentence)));
         }
         None => html.push_str(&format!("<br>{}", escape(&message.headline))),
@@ -110,18 +136,33 @@ fn html(message: &Message) -> String {
         html.push_str(&format!("<br><strong>{label}:</strong> {}", escape(&value)));
     }
     if let Some(owner) = message.owner() {
-        html.push_str(&format!("<br><strong>Owner:</strong> <code>{}</code>", escape(&owner)));
+        html.push_str(&format!(
+            "<br><strong>Owner:</strong> <code>{}</code>",
+            escape(&owner)
+        ));
     }
-    let advice = message.cause.as_ref().map(|cause| cause.advice.as_slice()).unwrap_or_default();
-    for (label, lines) in [("What to do", advice), ("Also found", message.further().as_slice())] {
+    let advice = message
+        .cause
+        .as_ref()
+        .map(|cause| cause.advice.as_slice())
+        .unwrap_or_default();
+    for (label, lines) in [
+        ("What to do", advice),
+        ("Also found", message.further().as_slice()),
+    ] {
         if !lines.is_empty() {
             html.push_str(&format!("<br><strong>{label}:</strong><ul>"));
-            lines.iter().for_each(|line| html.push_str(&format!("<li>{}</li>", escape(line))));
+            lines
+                .iter()
+                .for_each(|line| html.push_str(&format!("<li>{}</li>", escape(line))));
             html.push_str("</ul>");
         }
     }
     if let Some(link) = &message.context.link {
-        html.push_str(&format!("<p><a href=\"{}\">Open the report</a></p>", escape(link)));
+        html.push_str(&format!(
+            "<p><a href=\"{}\">Open the report</a></p>",
+            escape(link)
+        ));
     }
     html
 }
@@ -132,31 +173,54 @@ fn quiet(text: &str) -> String {
 }
 
 fn escape(text: &str) -> String {
-    quiet(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    quiet(text)
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 /// What a reply means.
 pub fn judge(reply: &Reply) -> Result<Receipt, Failure> {
     let answer: Value = serde_json::from_str(&reply.body).unwrap_or(Value::Null);
     let said = reply.said();
-    let code = answer.get("errcode").and_then(Value::as_str).unwrap_or_default();
+    let code = answer
+        .get("errcode")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     if code == "M_LIMIT_EXCEEDED" {
         let ms = answer.get("retry_after_ms").and_then(Value::as_u64);
-        let after = reply.retry_after().or(ms.map(Duration::from_millis)).map(|wait| wait.min(LONGEST_WAIT));
-        return Err(reply.failure(FailureKind::Retry(after), format!("asked to come back later: {said}")));
+        let after = reply
+            .retry_after()
+            .or(ms.map(Duration::from_millis))
+            .map(|wait| wait.min(LONGEST_WAIT));
+        return Err(reply.failure(
+            FailureKind::Retry(after),
+            format!("asked to come back later: {said}"),
+        ));
     }
-    match (reply.failure_by_status(), answer.get("event_id").and_then(Value::as_str)) {
+    match (
+        reply.failure_by_status(),
+        answer.get("event_id").and_then(Value::as_str),
+    ) {
         // The transaction id makes repeating harmless, so a lost answer is simply no success.
-        (Some(failure), _) if failure.kind == FailureKind::Ambiguous => {
-            Err(Failure { kind: FailureKind::Retry(reply.retry_after()), ..failure })
-        }
+        (Some(failure), _) if failure.kind == FailureKind::Ambiguous => Err(Failure {
+            kind: FailureKind::Retry(reply.retry_after()),
+            ..failure
+        }),
         (Some(failure), _) => Err(failure),
         (None, Some(event)) => {
             let id = Some(super::message::clean(event, 255));
-            Ok(Receipt { proof: Proof::Confirmed, id, said })
+            Ok(Receipt {
+                proof: Proof::Confirmed,
+                id,
+                said,
+            })
         }
         (None, None) => {
-            let reason = format!("a homeserver answers with an event id; this reply is from something else: {said}");
+            let reason = format!(
+                "a homeserver answers with an event id; this reply is from something else: {said}"
+            );
             Err(reply.failure(FailureKind::Retry(None), reason))
         }
     }

@@ -138,7 +138,12 @@ impl Message {
         let withheld = payload::withheld(diagnosis, context.heap_strings);
         let say = |text: &str, chars: usize| clean(&withheld.hide(text), chars);
         let findings = &diagnosis.findings;
-        let others: Vec<Other> = findings.iter().skip(1).take(OTHERS_LIMIT).map(|f| other(f, &say)).collect();
+        let others: Vec<Other> = findings
+            .iter()
+            .skip(1)
+            .take(OTHERS_LIMIT)
+            .map(|f| other(f, &say))
+            .collect();
         let (document, omitted) = payload::document(diagnosis, &withheld);
         Message {
             schema: MESSAGE_SCHEMA,
@@ -175,7 +180,10 @@ impl Message {
             Verdict::Unreliable => "A capture could not be judged",
         };
         let test = if self.sample { "TEST: " } else { "" };
-        format!("{test}{what} in {}", or(&self.context.service, "an unnamed service"))
+        format!(
+            "{test}{what} in {}",
+            or(&self.context.service, "an unnamed service")
+        )
     }
 
     /// One character that shows the severity.
@@ -195,9 +203,15 @@ impl Message {
         let mut rows = Vec::new();
         if let Some(cause) = &self.cause {
             if cause.explained_bytes > 0 {
-                rows.push(("How much", amount(cause.explained_bytes, cause.share_of_commit)));
+                rows.push((
+                    "How much",
+                    amount(cause.explained_bytes, cause.share_of_commit),
+                ));
             }
-            rows.push(("How sure", format!("{}%, {}", cause.confidence, self.severity)));
+            rows.push((
+                "How sure",
+                format!("{}%, {}", cause.confidence, self.severity),
+            ));
         }
         rows.push(("Where", self.place()));
         if let Some(since) = self.since() {
@@ -223,8 +237,11 @@ impl Message {
     /// The findings after the first, one line each.
     #[must_use]
     pub fn further(&self) -> Vec<String> {
-        let mut lines: Vec<String> =
-            self.others.iter().map(|other| format!("{}. {}", other.rank, other.line)).collect();
+        let mut lines: Vec<String> = self
+            .others
+            .iter()
+            .map(|other| format!("{}. {}", other.rank, other.line))
+            .collect();
         match self.n_unnamed {
             0 => {}
             1 => lines.push("and 1 more in the report".into()),
@@ -236,12 +253,19 @@ impl Message {
     /// The whole message as plain text.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut lines = vec![format!("{} {}", self.mark(), self.title()), self.headline.clone()];
+        let mut lines = vec![
+            format!("{} {}", self.mark(), self.title()),
+            self.headline.clone(),
+        ];
         if let Some(cause) = &self.cause {
             lines.push(cause.title.clone());
             lines.push(cause.sentence.clone());
         }
-        lines.extend(self.rows().into_iter().map(|(label, value)| format!("{label}: {value}")));
+        lines.extend(
+            self.rows()
+                .into_iter()
+                .map(|(label, value)| format!("{label}: {value}")),
+        );
         lines.extend(self.owner().map(|owner| format!("Owner: {owner}")));
         if let Some(cause) = self.cause.as_ref().filter(|cause| !cause.advice.is_empty()) {
             lines.push("What to do:".into());
@@ -252,7 +276,12 @@ impl Message {
             lines.push("Also found:".into());
             lines.extend(further);
         }
-        lines.extend(self.context.link.iter().map(|link| format!("Report: {link}")));
+        lines.extend(
+            self.context
+                .link
+                .iter()
+                .map(|link| format!("Report: {link}")),
+        );
         lines.retain(|line| !line.is_empty());
         lines.dedup();
         lines.join("\n")
@@ -302,7 +331,9 @@ impl Message {
         let age = |from: Timestamp| at.and_then(|at| span(from, at));
         let before = match (self.context.first_seen, self.context.process_started) {
             (Some(first), _) => {
-                let ago = age(first).map(|age| format!(", {age} earlier")).unwrap_or_default();
+                let ago = age(first)
+                    .map(|age| format!(", {age} earlier"))
+                    .unwrap_or_default();
                 Some(format!("first seen {}{ago}", minute(first)))
             }
             (None, Some(start)) => age(start).map(|age| format!("process was up {age}")),
@@ -327,7 +358,11 @@ pub fn severity_of(diagnosis: &Diagnosis) -> Severity {
 
 fn cause(finding: &Finding, say: &dyn Fn(&str, usize) -> String) -> Cause {
     let n_path = finding.path.len();
-    let mut path: Vec<String> = finding.path.iter().map(|step| say(step, NAME_CHARS)).collect();
+    let mut path: Vec<String> = finding
+        .path
+        .iter()
+        .map(|step| say(step, NAME_CHARS))
+        .collect();
     if n_path > PATH_LIMIT {
         path.splice(PATH_LIMIT / 2..n_path - PATH_LIMIT / 2, ["…".to_owned()]);
     }
@@ -340,7 +375,12 @@ fn cause(finding: &Finding, say: &dyn Fn(&str, usize) -> String) -> Cause {
         explained_bytes: finding.explained_bytes,
         share_of_commit: finding.share_of_commit.filter(|share| share.is_finite()),
         path,
-        advice: finding.advice.iter().take(ADVICE_LIMIT).map(|step| say(step, SENTENCE_CHARS)).collect(),
+        advice: finding
+            .advice
+            .iter()
+            .take(ADVICE_LIMIT)
+            .map(|step| say(step, SENTENCE_CHARS))
+            .collect(),
         fingerprint: clean(&finding.fingerprint, NAME_CHARS),
     }
 }
@@ -352,9 +392,15 @@ fn other(finding: &Finding, say: &dyn Fn(&str, usize) -> String) -> Other {
         line.push_str(&say(&finding.culprit, STUB_CHARS));
     }
     if finding.explained_bytes > 0 {
-        line.push_str(&format!(" ({})", amount(finding.explained_bytes, finding.share_of_commit)));
+        line.push_str(&format!(
+            " ({})",
+            amount(finding.explained_bytes, finding.share_of_commit)
+        ));
     }
-    Other { rank: finding.rank, line }
+    Other {
+        rank: finding.rank,
+        line,
+    }
 }
 
 fn tidy(context: Context) -> Context {
@@ -362,15 +408,26 @@ fn tidy(context: Context) -> Context {
     Context {
         service: name(&context.service),
         node: name(&context.node),
-        trigger: context.trigger.as_deref().map(name).filter(|text| !text.is_empty()),
-        bundle: context.bundle.as_deref().map(|text| clean(text, SENTENCE_CHARS)),
-        link: context.link.filter(|link| is_web(link)).map(|link| scrub::text(&link).into_owned()),
+        trigger: context
+            .trigger
+            .as_deref()
+            .map(name)
+            .filter(|text| !text.is_empty()),
+        bundle: context
+            .bundle
+            .as_deref()
+            .map(|text| clean(text, SENTENCE_CHARS)),
+        link: context
+            .link
+            .filter(|link| is_web(link))
+            .map(|link| scrub::text(&link).into_owned()),
         ..context
     }
 }
 
 fn is_web(link: &str) -> bool {
-    let plain = link.len() <= 2000 && !link.contains(|c: char| c.is_whitespace() || c.is_control() || "<>\"|`".contains(c));
+    let plain = link.len() <= 2000
+        && !link.contains(|c: char| c.is_whitespace() || c.is_control() || "<>\"|`".contains(c));
     plain && (link.starts_with("https://") || link.starts_with("http://"))
 }
 
@@ -379,11 +436,31 @@ fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
 }
 
 fn amount(bytes: u64, share: Option<f64>) -> String {
-    let size = leakhound_rules::units::format_bytes(bytes as f64);
+    let size = size_text(bytes);
     match share.filter(|share| share.is_finite()) {
         Some(share) => format!("{size}, {:.0}% of commit", share * 100.0),
         None => size,
     }
+}
+
+/// Three significant digits in decimal units: `870 MB`, `1.52 GB`.
+fn size_text(bytes: u64) -> String {
+    let mut scaled = bytes as f64;
+    let mut name = "B";
+    for next in ["KB", "MB", "GB", "TB", "PB"] {
+        if scaled < 999.5 {
+            break;
+        }
+        scaled /= 1000.0;
+        name = next;
+    }
+    let decimals = match scaled {
+        _ if name == "B" => 0,
+        99.95.. => 0,
+        9.995.. => 1,
+        _ => 2,
+    };
+    format!("{scaled:.decimals$} {name}")
 }
 
 fn minute(time: Timestamp) -> String {
@@ -424,7 +501,10 @@ pub(crate) fn clean(text: &str, chars: usize) -> String {
     }
     let scrubbed = scrub::text(head);
     let mut line = String::with_capacity(scrubbed.len().min(chars * 4));
-    for word in scrubbed.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
+    for word in scrubbed
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+    {
         if !line.is_empty() {
             line.push(' ');
         }

@@ -32,17 +32,25 @@ pub(crate) fn withheld(diagnosis: &Diagnosis, allowed: bool) -> Withheld {
     }
     let mut strings: Vec<String> = Vec::new();
     let mut keep = |value: &leakhound_rules::Value| match value {
-        leakhound_rules::Value::Text(text) if text.chars().count() >= SEARCHED_CHARS => strings.push(text.clone()),
+        leakhound_rules::Value::Text(text) if text.chars().count() >= SEARCHED_CHARS => {
+            strings.push(text.clone())
+        }
         _ => {}
     };
     for (list, column) in HEAP_TEXT {
         // Only what a finding speaks of can have reached its sentences; the list itself stays on the node.
         let spoken = |fact: &str| fact.starts_with(list);
-        if !diagnosis.findings.iter().any(|f| f.evidence.iter().any(|e| spoken(&e.fact))) {
+        if !diagnosis
+            .findings
+            .iter()
+            .any(|f| f.evidence.iter().any(|e| spoken(&e.fact)))
+        {
             continue;
         }
         if let Some(FactValue::List(rows)) = diagnosis.facts.get(*list) {
-            rows.iter().filter_map(|row| row.get(*column)).for_each(&mut keep);
+            rows.iter()
+                .filter_map(|row| row.get(*column))
+                .for_each(&mut keep);
         }
         let column = format!("{list}.{column}");
         diagnosis
@@ -89,7 +97,10 @@ impl Withheld {
 /// Lists of facts always stay on the node: they are large, and may hold contents of the heap.
 pub(crate) fn document(diagnosis: &Diagnosis, withheld: &Withheld) -> (Value, Vec<String>) {
     let mut omitted = Vec::new();
-    let mut travelling = Diagnosis { facts: Default::default(), ..diagnosis.clone() };
+    let mut travelling = Diagnosis {
+        facts: Default::default(),
+        ..diagnosis.clone()
+    };
     for (name, value) in &diagnosis.facts {
         match value {
             FactValue::Scalar(_) => drop(travelling.facts.insert(name.clone(), value.clone())),
@@ -97,7 +108,9 @@ pub(crate) fn document(diagnosis: &Diagnosis, withheld: &Withheld) -> (Value, Ve
         }
     }
     for evidence in travelling.findings.iter_mut().flat_map(|f| &mut f.evidence) {
-        let is_heap_text = HEAP_TEXT.iter().any(|(list, column)| evidence.fact == format!("{list}.{column}"));
+        let is_heap_text = HEAP_TEXT
+            .iter()
+            .any(|(list, column)| evidence.fact == format!("{list}.{column}"));
         if is_heap_text && !withheld.strings.is_empty() {
             evidence.value = leakhound_rules::Value::Text(WITHHELD.into());
             evidence.text = WITHHELD.into();
@@ -120,14 +133,23 @@ fn fit(document: &mut Value, omitted: &mut Vec<String>) {
         if let Some(Value::Object(map)) = document.get_mut(key).map(Value::take) {
             drop(map);
         }
-        document[key] = if key == "facts" { Value::Object(Default::default()) } else { Value::Array(Vec::new()) };
+        document[key] = if key == "facts" {
+            Value::Object(Default::default())
+        } else {
+            Value::Array(Vec::new())
+        };
         omitted.retain(|name| !name.starts_with(key));
         omitted.push(key.to_owned());
     }
     while size(document) > DOCUMENT_LIMIT_BYTES {
-        let Some(findings) = document.get_mut("findings").and_then(Value::as_array_mut) else { break };
+        let Some(findings) = document.get_mut("findings").and_then(Value::as_array_mut) else {
+            break;
+        };
         let Some(last) = findings.pop() else { break };
-        omitted.push(format!("findings[{}]", last.get("rank").and_then(Value::as_u64).unwrap_or_default()));
+        omitted.push(format!(
+            "findings[{}]",
+            last.get("rank").and_then(Value::as_u64).unwrap_or_default()
+        ));
     }
     if size(document) > DOCUMENT_LIMIT_BYTES {
         *document = Value::Null;

@@ -46,7 +46,14 @@ const SHAPES: &[Shape] = &[
     },
     // Connection strings: the value runs to the semicolon and may contain spaces.
     Shape {
-        hints: &["password", "pwd", "accountkey", "sharedaccess", "passwd", "passphrase"],
+        hints: &[
+            "password",
+            "pwd",
+            "accountkey",
+            "sharedaccess",
+            "passwd",
+            "passphrase",
+        ],
         pattern: r#"(?i)(?P<key>\b(?:password|passwd|pwd|passphrase|accountkey|sharedaccesskey|sharedaccesssignature)["']?\s*=\s*["']?)(?P<value>[^;"'\r\n]+)"#,
         replace: keep_key,
     },
@@ -75,7 +82,11 @@ const SHAPES: &[Shape] = &[
         replace: |found| {
             let value = &found["value"];
             let looks_random = value.len() >= 24 || value.bytes().any(|b| b.is_ascii_digit());
-            if looks_random { keep_key(found) } else { found[0].to_owned() }
+            if looks_random {
+                keep_key(found)
+            } else {
+                found[0].to_owned()
+            }
         },
     },
     // JSON web tokens, signed and encrypted.
@@ -91,35 +102,79 @@ const SHAPES: &[Shape] = &[
         pattern: r"\b(?:A3T[A-Z0-9]|AKIA|ASIA|AROA|AIDA)[A-Z0-9]{16}\b",
         replace: key,
     },
-    Shape { hints: &["xox", "xapp-"], pattern: r"\b(?:xox[a-z]|xapp)-[A-Za-z0-9-]{10,}", replace: key },
     Shape {
-        hints: &["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-"],
+        hints: &["xox", "xapp-"],
+        pattern: r"\b(?:xox[a-z]|xapp)-[A-Za-z0-9-]{10,}",
+        replace: key,
+    },
+    Shape {
+        hints: &[
+            "ghp_",
+            "gho_",
+            "ghu_",
+            "ghs_",
+            "ghr_",
+            "github_pat_",
+            "glpat-",
+        ],
         pattern: r"\b(?:gh[pousr]_|github_pat_|glpat-)[A-Za-z0-9_-]{20,}",
         replace: key,
     },
-    Shape { hints: &["npm_", "pypi-"], pattern: r"\b(?:npm_[A-Za-z0-9]{30,}|pypi-[A-Za-z0-9_-]{30,})", replace: key },
+    Shape {
+        hints: &["npm_", "pypi-"],
+        pattern: r"\b(?:npm_[A-Za-z0-9]{30,}|pypi-[A-Za-z0-9_-]{30,})",
+        replace: key,
+    },
     Shape {
         hints: &["sk_", "rk_", "pk_", "sk-", "sg."],
         pattern: r"\b(?:[srp]k_(?:live|test)_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{20,}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,})",
         replace: key,
     },
-    Shape { hints: &["aiza"], pattern: r"\bAIza[A-Za-z0-9_-]{35}", replace: key },
-    Shape { hints: &["syt_", "whsec_"], pattern: r"\b(?:syt_[A-Za-z0-9_]{10,}|whsec_[A-Za-z0-9+/=]{16,})", replace: key },
+    Shape {
+        hints: &["aiza"],
+        pattern: r"\bAIza[A-Za-z0-9_-]{35}",
+        replace: key,
+    },
+    Shape {
+        hints: &["syt_", "whsec_"],
+        pattern: r"\b(?:syt_[A-Za-z0-9_]{10,}|whsec_[A-Za-z0-9+/=]{16,})",
+        replace: key,
+    },
     // Entra ID client secrets, and storage keys without their `AccountKey=`.
-    Shape { hints: &["q~"], pattern: r"[A-Za-z0-9_~.-]{3}\dQ~[A-Za-z0-9_~.-]{31,34}", replace: key },
-    Shape { hints: &["=="], pattern: r"[A-Za-z0-9+/]{86}==", replace: key },
+    Shape {
+        hints: &["q~"],
+        pattern: r"[A-Za-z0-9_~.-]{3}\dQ~[A-Za-z0-9_~.-]{31,34}",
+        replace: key,
+    },
+    Shape {
+        hints: &["=="],
+        pattern: r"[A-Za-z0-9+/]{86}==",
+        replace: key,
+    },
     // Payment cards: 13 to 19 digits in the usual groups, a known first digit, and the check digit of Luhn.
     Shape {
         hints: &[],
         pattern: r"\b[2-6]\d(?:[ -]?\d){11,17}\b",
-        replace: |found| if is_card(&found[0]) { "[card number]".into() } else { found[0].to_owned() },
+        replace: |found| {
+            if is_card(&found[0]) {
+                "[card number]".into()
+            } else {
+                found[0].to_owned()
+            }
+        },
     },
 ];
 
 static COMPILED: LazyLock<Vec<(&'static Shape, Regex)>> = LazyLock::new(|| {
     SHAPES
         .iter()
-        .map(|shape| (shape, Regex::new(shape.pattern).expect("every pattern compiles: test every_shape_compiles")))
+        .map(|shape| {
+            (
+                shape,
+                Regex::new(shape.pattern)
+                    .expect("every pattern compiles: test every_shape_compiles"),
+            )
+        })
         .collect()
 });
 
@@ -164,7 +219,10 @@ pub fn json(value: &mut Value) {
                 }
             }
             if map.keys().any(|name| matches!(text(name), Cow::Owned(_))) {
-                *map = std::mem::take(map).into_iter().map(|(name, item)| (text(&name).into_owned(), item)).collect();
+                *map = std::mem::take(map)
+                    .into_iter()
+                    .map(|(name, item)| (text(&name).into_owned(), item))
+                    .collect();
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
@@ -181,9 +239,23 @@ pub fn literal<'a>(input: &'a str, secret: &str) -> Cow<'a, str> {
 }
 
 fn names_a_secret(name: &str) -> bool {
-    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    ["password", "passwd", "pwd", "secret", "clientsecret", "apikey", "accesstoken", "refreshtoken", "accountkey"]
-        .contains(&plain.as_str())
+    let plain: String = name
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    [
+        "password",
+        "passwd",
+        "pwd",
+        "secret",
+        "clientsecret",
+        "apikey",
+        "accesstoken",
+        "refreshtoken",
+        "accountkey",
+    ]
+    .contains(&plain.as_str())
 }
 
 /// Whether the digits are those of a payment card: length, and the check digit of Luhn (ISO/IEC 7812-1, annex B).
@@ -220,36 +292,147 @@ mod tests {
 
     #[test]
     fn every_shape_is_recognized() {
-        let storage = glue(&["AccountName=shop;Account", "Key=", &"Ab3/".repeat(21), "Q9==", ";EndpointSuffix=core.windows.net"]);
+        let storage = glue(&[
+            "AccountName=shop;Account",
+            "Key=",
+            &"Ab3/".repeat(21),
+            "Q9==",
+            ";EndpointSuffix=core.windows.net",
+        ]);
         let cases: Vec<(String, &str, &str)> = vec![
             (storage, "AccountKey=***;EndpointSuffix", "Ab3/Ab3/"),
-            (glue(&["Server=db;User Id=sa;Pass", "word=corr ect&horse;Encrypt=true"]), "Password=***;Encrypt=true", "horse"),
-            (glue(&["Server=db;P", "wd='x y';App=1"]), "Pwd='***';App=1", "x y"),
-            (glue(&["Endpoint=sb://a/;SharedAccess", "Key=abc123=;EntityPath=q"]), "SharedAccessKey=***;EntityPath", "abc123"),
-            (glue(&["auth ey", "JhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.sIgnAture_-x end"]), "auth [JWT] end", "sIgnAture"),
-            (glue(&["-----BEGIN RSA PRIVATE", " KEY-----\nMIIE\nabc\n-----END RSA PRIVATE KEY-----."]), "[PEM block].", "MIIE"),
-            (glue(&["-----BEGIN PRIVATE", " KEY-----\nMIIEcut"]), "[PEM block]", "MIIEcut"),
-            (glue(&["Authorization: Bear", "er abcdef0123456789"]), "Bearer ***", "abcdef0123"),
-            (glue(&["Authorization: Ba", "sic dXNlcjpwYXNzd29yZA=="]), "Basic ***", "dXNlcjp"),
-            (glue(&["key AKI", "AIOSFODNN7EXAMPLE."]), "key [key].", "IOSFODNN7"),
-            (glue(&["aws_secret_access", "_key=wJalrXUtnFEMI/K7MDENG x"]), "aws_secret_access_key=*** x", "wJalr"),
-            (glue(&["xox", "b-123456789012-abcdefABCDEF"]), "[key]", "123456789012"),
-            (glue(&["https://hooks.slack", ".com/services/T000/B000/XXXXXXXX more"]), "[webhook address] more", "T000"),
-            (glue(&["gh", "p_abcdefghijklmnopqrstuvwxyz0123456789"]), "[key]", "abcdefghij"),
-            (glue(&["github_", "pat_11ABCDEFG0abcdefghij_klmnop"]), "[key]", "11ABC"),
-            ("paid with 4111 1111 1111 1111 today".into(), "paid with [card number] today", "4111"),
+            (
+                glue(&[
+                    "Server=db;User Id=sa;Pass",
+                    "word=corr ect&horse;Encrypt=true",
+                ]),
+                "Password=***;Encrypt=true",
+                "horse",
+            ),
+            (
+                glue(&["Server=db;P", "wd='x y';App=1"]),
+                "Pwd='***';App=1",
+                "x y",
+            ),
+            (
+                glue(&["Endpoint=sb://a/;SharedAccess", "Key=abc123=;EntityPath=q"]),
+                "SharedAccessKey=***;EntityPath",
+                "abc123",
+            ),
+            (
+                glue(&[
+                    "auth ey",
+                    "JhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.sIgnAture_-x end",
+                ]),
+                "auth [JWT] end",
+                "sIgnAture",
+            ),
+            (
+                glue(&[
+                    "-----BEGIN RSA PRIVATE",
+                    " KEY-----\nMIIE\nabc\n-----END RSA PRIVATE KEY-----.",
+                ]),
+                "[PEM block].",
+                "MIIE",
+            ),
+            (
+                glue(&["-----BEGIN PRIVATE", " KEY-----\nMIIEcut"]),
+                "[PEM block]",
+                "MIIEcut",
+            ),
+            (
+                glue(&["Authorization: Bear", "er abcdef0123456789"]),
+                "Bearer ***",
+                "abcdef0123",
+            ),
+            (
+                glue(&["Authorization: Ba", "sic dXNlcjpwYXNzd29yZA=="]),
+                "Basic ***",
+                "dXNlcjp",
+            ),
+            (
+                glue(&["key AKI", "AIOSFODNN7EXAMPLE."]),
+                "key [key].",
+                "IOSFODNN7",
+            ),
+            (
+                glue(&["aws_secret_access", "_key=wJalrXUtnFEMI/K7MDENG x"]),
+                "aws_secret_access_key=*** x",
+                "wJalr",
+            ),
+            (
+                glue(&["xox", "b-123456789012-abcdefABCDEF"]),
+                "[key]",
+                "123456789012",
+            ),
+            (
+                glue(&[
+                    "https://hooks.slack",
+                    ".com/services/T000/B000/XXXXXXXX more",
+                ]),
+                "[webhook address] more",
+                "T000",
+            ),
+            (
+                glue(&["gh", "p_abcdefghijklmnopqrstuvwxyz0123456789"]),
+                "[key]",
+                "abcdefghij",
+            ),
+            (
+                glue(&["github_", "pat_11ABCDEFG0abcdefghij_klmnop"]),
+                "[key]",
+                "11ABC",
+            ),
+            (
+                "paid with 4111 1111 1111 1111 today".into(),
+                "paid with [card number] today",
+                "4111",
+            ),
             ("5500-0000-0000-0004".into(), "[card number]", "5500"),
-            (glue(&["amqp://us", "er:pa:ss@mq.local:5672/x"]), "amqp://***@mq.local:5672/x", "pa:ss"),
-            (glue(&["https://x.blob.core.windows.net/c/b?sv=1&s", "ig=aB%2Bc%3D&se=2"]), "sv=1&sig=***&se=2", "aB%2Bc"),
-            (glue(&[r#"{"client_", r#"secret": "abc", "n": 1}"#]), r#""client_secret": "***", "n": 1"#, "\"abc\""),
-            (glue(&["--pass", "word=hunter2 --x"]), "password=***", "hunter2"),
-            (glue(&["x-api", "-key: 99887766"]), "x-api-key: ***", "99887766"),
-            (glue(&["sk_", "live_abcdefghijklmnop1234"]), "[key]", "abcdefgh"),
+            (
+                glue(&["amqp://us", "er:pa:ss@mq.local:5672/x"]),
+                "amqp://***@mq.local:5672/x",
+                "pa:ss",
+            ),
+            (
+                glue(&[
+                    "https://x.blob.core.windows.net/c/b?sv=1&s",
+                    "ig=aB%2Bc%3D&se=2",
+                ]),
+                "sv=1&sig=***&se=2",
+                "aB%2Bc",
+            ),
+            (
+                glue(&[r#"{"client_", r#"secret": "abc", "n": 1}"#]),
+                r#""client_secret": "***", "n": 1"#,
+                "\"abc\"",
+            ),
+            (
+                glue(&["--pass", "word=hunter2 --x"]),
+                "password=***",
+                "hunter2",
+            ),
+            (
+                glue(&["x-api", "-key: 99887766"]),
+                "x-api-key: ***",
+                "99887766",
+            ),
+            (
+                glue(&["sk_", "live_abcdefghijklmnop1234"]),
+                "[key]",
+                "abcdefgh",
+            ),
         ];
         for (input, expected, gone) in cases {
             let output = text(&input);
-            assert!(output.contains(expected), "{input:?} became {output:?}, expected {expected:?}");
-            assert!(!output.contains(gone), "{input:?} became {output:?}, which still holds {gone:?}");
+            assert!(
+                output.contains(expected),
+                "{input:?} became {output:?}, expected {expected:?}"
+            );
+            assert!(
+                !output.contains(gone),
+                "{input:?} became {output:?}, which still holds {gone:?}"
+            );
         }
     }
 
@@ -289,7 +472,10 @@ mod tests {
 
     #[test]
     fn a_known_secret_is_replaced_wherever_it_is_echoed() {
-        assert_eq!(literal("no such path /T1/B2/x9", "/T1/B2/x9"), "no such path ***");
+        assert_eq!(
+            literal("no such path /T1/B2/x9", "/T1/B2/x9"),
+            "no such path ***"
+        );
         assert_eq!(literal("abc", "a"), "abc");
     }
 

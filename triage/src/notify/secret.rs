@@ -42,7 +42,9 @@ pub enum SecretError {
         error: String,
     },
     /// The file is longer than any secret.
-    #[error("the secret file {0} is longer than {SECRET_FILE_LIMIT_BYTES} bytes; is it the right file?")]
+    #[error(
+        "the secret file {0} is longer than {SECRET_FILE_LIMIT_BYTES} bytes; is it the right file?"
+    )]
     TooLong(PathBuf),
     /// Nothing but white space.
     #[error("the secret in {0} is empty")]
@@ -75,16 +77,24 @@ impl SecretSource {
         let text = match &self.0 {
             Place::Env(name) => match std::env::var(name) {
                 Ok(text) => text,
-                Err(std::env::VarError::NotPresent) => return Err(SecretError::EnvMissing(name.clone())),
-                Err(std::env::VarError::NotUnicode(_)) => return Err(SecretError::EnvNotText(name.clone())),
+                Err(std::env::VarError::NotPresent) => {
+                    return Err(SecretError::EnvMissing(name.clone()));
+                }
+                Err(std::env::VarError::NotUnicode(_)) => {
+                    return Err(SecretError::EnvNotText(name.clone()));
+                }
             },
             Place::File(path) => {
-                let failed =
-                    |error: std::io::Error| SecretError::File { path: path.clone(), error: error.to_string() };
+                let failed = |error: std::io::Error| SecretError::File {
+                    path: path.clone(),
+                    error: error.to_string(),
+                };
                 let mut text = String::new();
                 let file = std::fs::File::open(path).map_err(failed)?;
-                let n_bytes =
-                    file.take(SECRET_FILE_LIMIT_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+                let n_bytes = file
+                    .take(SECRET_FILE_LIMIT_BYTES + 1)
+                    .read_to_string(&mut text)
+                    .map_err(failed)?;
                 if n_bytes as u64 > SECRET_FILE_LIMIT_BYTES {
                     return Err(SecretError::TooLong(path.clone()));
                 }
@@ -106,8 +116,12 @@ impl SecretSource {
             Place::Inline(_) => Some(format!(
                 "{key} is written in clear in the configuration; move it to {{ env = \"…\" }} or {{ file = \"…\" }}"
             )),
-            Place::File(path) => readable_by_all(path)
-                .then(|| format!("{key}: {} is readable by every user; chmod 600 it", path.display())),
+            Place::File(path) => readable_by_all(path).then(|| {
+                format!(
+                    "{key}: {} is readable by every user; chmod 600 it",
+                    path.display()
+                )
+            }),
             Place::Env(_) => None,
         }
     }
@@ -169,10 +183,14 @@ impl<'de> Visitor<'de> for SourceVisitor {
                 other => return Err(de::Error::unknown_field(other, KEYS)),
             };
             if found.replace(source).is_some() {
-                return Err(de::Error::custom("a secret has one source: `env` or `file`, not both"));
+                return Err(de::Error::custom(
+                    "a secret has one source: `env` or `file`, not both",
+                ));
             }
         }
-        found.ok_or_else(|| de::Error::custom("a secret needs `env = \"NAME\"` or `file = \"/path\"`"))
+        found.ok_or_else(|| {
+            de::Error::custom("a secret needs `env = \"NAME\"` or `file = \"/path\"`")
+        })
     }
 }
 
@@ -187,7 +205,9 @@ mod tests {
     }
 
     fn parse(text: &str) -> Result<SecretSource, String> {
-        toml::from_str::<Holder>(text).map(|h| h.key).map_err(|e| e.message().to_owned())
+        toml::from_str::<Holder>(text)
+            .map(|h| h.key)
+            .map_err(|e| e.message().to_owned())
     }
 
     #[test]
@@ -207,8 +227,15 @@ mod tests {
 
     #[test]
     fn a_missing_place_is_named_and_nothing_else() {
-        let error = SecretSource::env("LEAKHOUND_NO_SUCH_VARIABLE").read().unwrap_err();
-        assert!(error.to_string().contains("LEAKHOUND_NO_SUCH_VARIABLE is not set"), "{error}");
+        let error = SecretSource::env("LEAKHOUND_NO_SUCH_VARIABLE")
+            .read()
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("LEAKHOUND_NO_SUCH_VARIABLE is not set"),
+            "{error}"
+        );
         let error = SecretSource::file("/no/such/file").read().unwrap_err();
         assert!(error.to_string().contains("/no/such/file"), "{error}");
     }
@@ -218,14 +245,27 @@ mod tests {
         let source = parse("key = \"hunter2hunter2\"").unwrap();
         assert!(source.is_inline());
         assert!(!format!("{source:?} {source} {:?}", source.read()).contains("hunter2"));
-        assert!(source.warning("teams.webhook").unwrap().contains("in clear"));
+        assert!(
+            source
+                .warning("teams.webhook")
+                .unwrap()
+                .contains("in clear")
+        );
     }
 
     #[test]
     fn a_source_is_exactly_one_place() {
-        assert!(parse("key = { env = \"A\", file = \"/b\" }").unwrap_err().contains("not both"));
+        assert!(
+            parse("key = { env = \"A\", file = \"/b\" }")
+                .unwrap_err()
+                .contains("not both")
+        );
         assert!(parse("key = {}").unwrap_err().contains("needs `env"));
-        assert!(parse("key = { evn = \"A\" }").unwrap_err().contains("unknown field `evn`"));
+        assert!(
+            parse("key = { evn = \"A\" }")
+                .unwrap_err()
+                .contains("unknown field `evn`")
+        );
         assert!(parse("key = 5").unwrap_err().contains("{ env = \"NAME\" }"));
     }
 }

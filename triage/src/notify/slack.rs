@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::config::ConfigError;
-use super::destination::{Attempt, Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat};
+use super::destination::{
+    Attempt, Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat,
+};
 use super::http::{Address, Http, Reply, Request};
 use super::message::Message;
 use super::secret::SecretSource;
@@ -44,8 +46,14 @@ impl Destination for Slack {
     fn send<'a>(&'a self, http: &'a Http, parcel: &'a Parcel<'a>) -> Attempt<'a, Receipt> {
         Box::pin(async move {
             let address = Address::read(&self.webhook, "slack.webhook")?;
-            let body = payload(parcel.message, parcel.maybe_sent).to_string().into_bytes();
-            judge(&http.exchange(Request::post(address, body), parcel.now).await?)
+            let body = payload(parcel.message, parcel.maybe_sent)
+                .to_string()
+                .into_bytes();
+            judge(
+                &http
+                    .exchange(Request::post(address, body), parcel.now)
+                    .await?,
+            )
         })
     }
 }
@@ -70,21 +78,36 @@ pub fn judge(reply: &Reply) -> Result<Receipt, Failure> {
     }
     let said = reply.said();
     if reply.body.trim() == "ok" {
-        return Ok(Receipt { proof: Proof::Confirmed, id: None, said });
+        return Ok(Receipt {
+            proof: Proof::Confirmed,
+            id: None,
+            said,
+        });
     }
     // The Web API and some proxies of it answer 200 with the error inside.
     if let Ok(answer) = serde_json::from_str::<Value>(&reply.body) {
-        let error = answer.get("error").and_then(Value::as_str).unwrap_or_default();
+        let error = answer
+            .get("error")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         return match (answer.get("ok").and_then(Value::as_bool), error) {
             (Some(true), _) => {
                 let id = answer.get("ts").and_then(Value::as_str).map(str::to_owned);
-                Ok(Receipt { proof: Proof::Confirmed, id, said })
+                Ok(Receipt {
+                    proof: Proof::Confirmed,
+                    id,
+                    said,
+                })
             }
-            (_, "ratelimited" | "rate_limited") => {
-                Err(reply.failure(FailureKind::Retry(reply.retry_after()), format!("asked to come back later: {said}")))
-            }
+            (_, "ratelimited" | "rate_limited") => Err(reply.failure(
+                FailureKind::Retry(reply.retry_after()),
+                format!("asked to come back later: {said}"),
+            )),
             (_, "internal_error" | "fatal_error" | "service_unavailable" | "request_timeout") => {
-                Err(reply.failure(FailureKind::Retry(None), format!("failed on Slack's side: {said}")))
+                Err(reply.failure(
+                    FailureKind::Retry(None),
+                    format!("failed on Slack's side: {said}"),
+                ))
             }
             _ => Err(reply.failure(FailureKind::Permanent, format!("refused: {said}"))),
         };
@@ -96,11 +119,16 @@ pub fn judge(reply: &Reply) -> Result<Receipt, Failure> {
 
 fn blocks(message: &Message, maybe_sent: bool) -> Vec<Value> {
     let title = format!("{} {}", message.mark(), message.title());
-    let mut blocks = vec![json!({ "type": "header", "text": plain(&truncate(&title, HEADER_CHARS)) })];
+    let mut blocks =
+        vec![json!({ "type": "header", "text": plain(&truncate(&title, HEADER_CHARS)) })];
     let mut lead = Vec::new();
     if let Some(cause) = &message.cause {
         lead.push(format!("*{}*", escape(&cause.title)));
-        let sentence = if cause.sentence.is_empty() { &message.headline } else { &cause.sentence };
+        let sentence = if cause.sentence.is_empty() {
+            &message.headline
+        } else {
+            &cause.sentence
+        };
         lead.push(escape(sentence));
     } else {
         lead.push(escape(&message.headline));
@@ -115,7 +143,11 @@ fn blocks(message: &Message, maybe_sent: bool) -> Vec<Value> {
     if let Some(owner) = message.owner() {
         blocks.push(section(&format!("*Owner*\n{}", code(&owner))));
     }
-    let advice = message.cause.as_ref().map(|cause| cause.advice.as_slice()).unwrap_or_default();
+    let advice = message
+        .cause
+        .as_ref()
+        .map(|cause| cause.advice.as_slice())
+        .unwrap_or_default();
     if !advice.is_empty() {
         blocks.push(section(&list("What to do", "• ", advice)));
     }
@@ -124,7 +156,10 @@ fn blocks(message: &Message, maybe_sent: bool) -> Vec<Value> {
         blocks.push(section(&list("Also found", "", &further)));
     }
     if let Some(link) = &message.context.link {
-        blocks.push(section(&format!("*<{}|Open the report>*", escape(link).replace('|', "%7C"))));
+        blocks.push(section(&format!(
+            "*<{}|Open the report>*",
+            escape(link).replace('|', "%7C")
+        )));
     }
     let mut notes = Vec::new();
     if message.sample {
@@ -140,7 +175,10 @@ fn blocks(message: &Message, maybe_sent: bool) -> Vec<Value> {
 }
 
 fn list(label: &str, bullet: &str, lines: &[String]) -> String {
-    let lines: Vec<String> = lines.iter().map(|line| format!("{bullet}{}", escape(line))).collect();
+    let lines: Vec<String> = lines
+        .iter()
+        .map(|line| format!("{bullet}{}", escape(line)))
+        .collect();
     format!("*{label}*\n{}", lines.join("\n"))
 }
 
@@ -176,7 +214,11 @@ fn escape(text: &str) -> String {
 
 /// Names as code: nothing but the three characters is special there, and a backtick would end it.
 fn code(text: &str) -> String {
-    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('`', "'");
+    let text = text
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('`', "'");
     format!("`{text}`")
 }
 
@@ -189,10 +231,18 @@ fn truncate(text: &str, chars: usize) -> String {
 
 fn fits(block: &Value) -> bool {
     let chars = |text: &Value| text["text"].as_str().map_or(0, |text| text.chars().count());
-    let fields = block["fields"].as_array().map(Vec::as_slice).unwrap_or_default();
-    chars(&block["text"]) <= SECTION_CHARS && fields.len() <= 10 && fields.iter().all(|f| chars(f) <= FIELD_CHARS)
+    let fields = block["fields"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    chars(&block["text"]) <= SECTION_CHARS
+        && fields.len() <= 10
+        && fields.iter().all(|f| chars(f) <= FIELD_CHARS)
 }
 
 fn total(blocks: &[Value]) -> usize {
-    blocks.iter().map(|block| block.to_string().chars().count()).sum()
+    blocks
+        .iter()
+        .map(|block| block.to_string().chars().count())
+        .sum()
 }

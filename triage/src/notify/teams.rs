@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::config::ConfigError;
-use super::destination::{Attempt, Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat};
+use super::destination::{
+    Attempt, Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat,
+};
 use super::http::{Address, Http, Reply, Request};
 use super::message::Message;
 use super::secret::SecretSource;
@@ -42,8 +44,14 @@ impl Destination for Teams {
     fn send<'a>(&'a self, http: &'a Http, parcel: &'a Parcel<'a>) -> Attempt<'a, Receipt> {
         Box::pin(async move {
             let address = Address::read(&self.webhook, "teams.webhook")?;
-            let body = payload(parcel.message, parcel.maybe_sent).to_string().into_bytes();
-            judge(&http.exchange(Request::post(address, body), parcel.now).await?)
+            let body = payload(parcel.message, parcel.maybe_sent)
+                .to_string()
+                .into_bytes();
+            judge(
+                &http
+                    .exchange(Request::post(address, body), parcel.now)
+                    .await?,
+            )
         })
     }
 }
@@ -83,7 +91,11 @@ pub fn card(message: &Message, maybe_sent: bool) -> Value {
     match &message.cause {
         Some(cause) => {
             body.push(rich(vec![bold(&cause.title)]));
-            let sentence = if cause.sentence.is_empty() { &message.headline } else { &cause.sentence };
+            let sentence = if cause.sentence.is_empty() {
+                &message.headline
+            } else {
+                &cause.sentence
+            };
             body.push(rich(vec![run(sentence)]));
         }
         None => body.push(rich(vec![run(&message.headline)])),
@@ -96,8 +108,14 @@ pub fn card(message: &Message, maybe_sent: bool) -> Value {
     if let Some(owner) = message.owner() {
         rows.push(tight(rich(vec![bold("Owner  "), code(&owner)])));
     }
-    body.push(json!({ "type": "Container", "spacing": "Medium", "separator": true, "items": rows }));
-    let advice = message.cause.as_ref().map(|cause| cause.advice.as_slice()).unwrap_or_default();
+    body.push(
+        json!({ "type": "Container", "spacing": "Medium", "separator": true, "items": rows }),
+    );
+    let advice = message
+        .cause
+        .as_ref()
+        .map(|cause| cause.advice.as_slice())
+        .unwrap_or_default();
     if !advice.is_empty() {
         let steps: Vec<String> = advice.iter().map(|step| format!("• {step}")).collect();
         body.push(group("What to do", &steps));
@@ -107,10 +125,14 @@ pub fn card(message: &Message, maybe_sent: bool) -> Value {
         body.push(group("Also found", &further));
     }
     if message.sample {
-        body.push(rich(vec![subtle("Sample sent by `leakhound notify test`: there is no incident.")]));
+        body.push(rich(vec![subtle(
+            "Sample sent by `leakhound notify test`: there is no incident.",
+        )]));
     }
     if maybe_sent {
-        body.push(rich(vec![subtle("Sent again: the first attempt ended without an answer.")]));
+        body.push(rich(vec![subtle(
+            "Sent again: the first attempt ended without an answer.",
+        )]));
     }
     let mut card = json!({
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
@@ -121,7 +143,8 @@ pub fn card(message: &Message, maybe_sent: bool) -> Value {
         "body": body,
     });
     if let Some(link) = &message.context.link {
-        card["actions"] = json!([{ "type": "Action.OpenUrl", "title": "Open the report", "url": link }]);
+        card["actions"] =
+            json!([{ "type": "Action.OpenUrl", "title": "Open the report", "url": link }]);
     }
     card
 }
@@ -164,34 +187,65 @@ pub fn judge(reply: &Reply) -> Result<Receipt, Failure> {
         return Err(failure);
     }
     let said = reply.said();
-    let id = reply.header("x-ms-workflow-run-id").map(|id| super::message::clean(id, 100));
+    let id = reply
+        .header("x-ms-workflow-run-id")
+        .map(|id| super::message::clean(id, 100));
     let body = reply.body.trim();
-    let accepted = Receipt { proof: Proof::Accepted, id, said: said.clone() };
+    let accepted = Receipt {
+        proof: Proof::Accepted,
+        id,
+        said: said.clone(),
+    };
     if body.is_empty() {
         return Ok(accepted);
     }
     if body == "1" {
-        return Ok(Receipt { proof: Proof::Confirmed, ..accepted });
+        return Ok(Receipt {
+            proof: Proof::Confirmed,
+            ..accepted
+        });
     }
     if let Some(status) = inner_status(body) {
         let kind = match status {
             408 | 425 | 429 | 500..=599 => FailureKind::Retry(reply.retry_after()),
             _ => FailureKind::Permanent,
         };
-        return Err(reply.failure(kind, format!("answered {} and means {status}: {said}", reply.status)));
+        return Err(reply.failure(
+            kind,
+            format!("answered {} and means {status}: {said}", reply.status),
+        ));
     }
     if let Some(code) = error_code(body) {
-        let busy = ["throttl", "toomany", "timeout", "unavailable", "internal", "serverbusy"];
-        let kind = if busy.iter().any(|word| code.to_ascii_lowercase().contains(word)) {
+        let busy = [
+            "throttl",
+            "toomany",
+            "timeout",
+            "unavailable",
+            "internal",
+            "serverbusy",
+        ];
+        let kind = if busy
+            .iter()
+            .any(|word| code.to_ascii_lowercase().contains(word))
+        {
             FailureKind::Retry(reply.retry_after())
         } else {
             FailureKind::Permanent
         };
-        return Err(reply.failure(kind, format!("answered {} with an error inside: {said}", reply.status)));
+        return Err(reply.failure(
+            kind,
+            format!("answered {} with an error inside: {said}", reply.status),
+        ));
     }
     let lower = body.to_ascii_lowercase();
-    if ["failed", "error", "too large", "bad payload", "invalid"].iter().any(|word| lower.contains(word)) {
-        return Err(reply.failure(FailureKind::Permanent, format!("answered {} and a complaint: {said}", reply.status)));
+    if ["failed", "error", "too large", "bad payload", "invalid"]
+        .iter()
+        .any(|word| lower.contains(word))
+    {
+        return Err(reply.failure(
+            FailureKind::Permanent,
+            format!("answered {} and a complaint: {said}", reply.status),
+        ));
     }
     if lower.starts_with("<!doctype") || lower.starts_with("<html") {
         let reason = format!("a web page answered in place of the workflow: {said}");
@@ -204,12 +258,22 @@ pub fn judge(reply: &Reply) -> Result<Receipt, Failure> {
 /// `Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429 with ContextId …`
 fn inner_status(body: &str) -> Option<u16> {
     let (_, rest) = body.split_once("HTTP error ")?;
-    rest.get(..3)?.parse().ok().filter(|status| (400..600).contains(status))
+    rest.get(..3)?
+        .parse()
+        .ok()
+        .filter(|status| (400..600).contains(status))
 }
 
 /// `{"error":{"code":"…","message":"…"}}`, as Power Automate answers.
 fn error_code(body: &str) -> Option<String> {
     let answer: Value = serde_json::from_str(body).ok()?;
     let error = answer.get("error")?;
-    Some(error.get("code").or(Some(error)).and_then(Value::as_str).unwrap_or("unnamed").to_owned())
+    Some(
+        error
+            .get("code")
+            .or(Some(error))
+            .and_then(Value::as_str)
+            .unwrap_or("unnamed")
+            .to_owned(),
+    )
 }

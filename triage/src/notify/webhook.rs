@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::config::ConfigError;
-use super::destination::{Attempt, Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat};
+use super::destination::{
+    Attempt, Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat,
+};
 use super::http::{Address, Http, Reply, Request};
 use super::message::Message;
 use super::secret::SecretSource;
@@ -62,9 +64,13 @@ impl Webhook {
         self.secrets
             .iter()
             .map(|source| {
-                let secret = source.read().map_err(|error| ConfigError::Secret { key, error })?;
-                Key::parse(&secret)
-                    .map_err(|problem| ConfigError::Value { key, problem: format!("the secret in the {source} {problem}") })
+                let secret = source
+                    .read()
+                    .map_err(|error| ConfigError::Secret { key, error })?;
+                Key::parse(&secret).map_err(|problem| ConfigError::Value {
+                    key,
+                    problem: format!("the secret in the {source} {problem}"),
+                })
             })
             .collect()
     }
@@ -83,7 +89,11 @@ impl Destination for Webhook {
         Address::read(&self.url, "webhook.url")?;
         self.keys()?;
         // An address in clear is ordinary here: what protects this destination is the signature.
-        Ok(self.secrets.iter().filter_map(|secret| secret.warning("webhook.secret")).collect())
+        Ok(self
+            .secrets
+            .iter()
+            .filter_map(|secret| secret.warning("webhook.secret"))
+            .collect())
     }
 
     fn send<'a>(&'a self, http: &'a Http, parcel: &'a Parcel<'a>) -> Attempt<'a, Receipt> {
@@ -106,19 +116,23 @@ impl Key {
     pub fn parse(secret: &SecretString) -> Result<Key, String> {
         let text = secret.expose_secret();
         let bytes = match text.strip_prefix("whsec_") {
-            Some(encoded) => {
-                BASE64.decode(encoded).map_err(|_| "begins with `whsec_` and does not go on as base64".to_owned())?
-            }
+            Some(encoded) => BASE64
+                .decode(encoded)
+                .map_err(|_| "begins with `whsec_` and does not go on as base64".to_owned())?,
             None => text.as_bytes().to_vec(),
         };
         if bytes.len() < KEY_MIN_BYTES {
-            return Err(format!("has {} bytes; a key needs at least {KEY_MIN_BYTES}", bytes.len()));
+            return Err(format!(
+                "has {} bytes; a key needs at least {KEY_MIN_BYTES}",
+                bytes.len()
+            ));
         }
         Ok(Key(bytes.into()))
     }
 
     fn mac(&self, id: &str, timestamp: &str, body: &[u8]) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret()).expect("HMAC takes keys of every length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret())
+            .expect("HMAC takes keys of every length");
         for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
             mac.update(part);
         }
@@ -128,21 +142,38 @@ impl Key {
     /// `v1,` and the signature.
     #[must_use]
     pub fn sign(&self, id: &str, timestamp: &str, body: &[u8]) -> String {
-        format!("v1,{}", BASE64.encode(self.mac(id, timestamp, body).finalize().into_bytes()))
+        format!(
+            "v1,{}",
+            BASE64.encode(self.mac(id, timestamp, body).finalize().into_bytes())
+        )
     }
 
     /// Whether one of the signatures of the header is this key's; compared in constant time.
     #[must_use]
     pub fn verify(&self, id: &str, timestamp: &str, body: &[u8], header: &str) -> bool {
-        header.split(' ').filter_map(|one| one.strip_prefix("v1,")).filter_map(|text| BASE64.decode(text).ok()).any(
-            |signature| self.mac(id, timestamp, body).verify_slice(&signature).is_ok(),
-        )
+        header
+            .split(' ')
+            .filter_map(|one| one.strip_prefix("v1,"))
+            .filter_map(|text| BASE64.decode(text).ok())
+            .any(|signature| {
+                self.mac(id, timestamp, body)
+                    .verify_slice(&signature)
+                    .is_ok()
+            })
     }
 }
 
-fn headers(keys: &[Key], id: &str, now: Timestamp, body: &[u8]) -> Vec<(&'static str, SecretString)> {
+fn headers(
+    keys: &[Key],
+    id: &str,
+    now: Timestamp,
+    body: &[u8],
+) -> Vec<(&'static str, SecretString)> {
     let timestamp = now.as_second().to_string();
-    let signatures: Vec<String> = keys.iter().map(|key| key.sign(id, &timestamp, body)).collect();
+    let signatures: Vec<String> = keys
+        .iter()
+        .map(|key| key.sign(id, &timestamp, body))
+        .collect();
     vec![
         ("webhook-id", id.to_owned().into()),
         ("webhook-timestamp", timestamp.into()),
@@ -181,10 +212,15 @@ pub fn payload(message: &Message) -> Value {
 pub fn judge(reply: &Reply) -> Result<Receipt, Failure> {
     match reply.failure_by_status() {
         // The receiver recognizes the key, so a lost answer costs nothing: the attempt simply did not succeed.
-        Some(failure) if failure.kind == FailureKind::Ambiguous => {
-            Err(Failure { kind: FailureKind::Retry(reply.retry_after()), ..failure })
-        }
+        Some(failure) if failure.kind == FailureKind::Ambiguous => Err(Failure {
+            kind: FailureKind::Retry(reply.retry_after()),
+            ..failure
+        }),
         Some(failure) => Err(failure),
-        None => Ok(Receipt { proof: Proof::Confirmed, id: None, said: reply.said() }),
+        None => Ok(Receipt {
+            proof: Proof::Confirmed,
+            id: None,
+            said: reply.said(),
+        }),
     }
 }

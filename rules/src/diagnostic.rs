@@ -252,11 +252,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     if wanted.is_empty() || wanted.len() > MAX_NAME_CHARS {
         return None;
     }
-    let limit = match wanted.len() {
-        1 | 2 => 1,
-        3..=5 => 2,
-        n => n / 3,
-    };
+    let limit = (wanted.len() / 3).max(1);
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
         let distance = distance(&wanted, candidate);

@@ -2,17 +2,29 @@
 //!
 //! Invariant: no I/O, no clock, no async runtime. Text and values come in, findings go out.
 
+mod algebra;
 pub mod category;
+pub mod check;
 pub mod diagnosis;
 pub mod diagnostic;
+pub mod eval;
+pub mod expr;
 pub mod finding;
 pub mod history;
+pub mod lexer;
+pub mod parser;
 pub mod sheet;
+pub mod syntax;
+pub mod trigger;
+pub mod units;
 pub mod vocabulary;
 
 pub use category::Category;
 pub use diagnosis::{Diagnosis, FactValue, MemoryAccount, NotJudged, Verdict};
 pub use diagnostic::{Diagnostic, Origin};
+pub use eval::{Clocks, Truth};
 pub use finding::{Absorbed, Evidence, Finding, Role, Severity};
 pub use history::{History, Measured, Statistic};
 pub use sheet::{FactSheet, Row, Value};
+pub use trigger::{Decision, Trigger, WindowNeed};
+pub use units::{Bytes, Millis, Quantity, Ratio};

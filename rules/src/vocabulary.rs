@@ -25,8 +25,57 @@ pub enum Kind {
     Texts,
 }
 
+impl Kind {
+    /// Its unit, as it stands in evidence.
+    #[must_use]
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Count => "count",
+            Self::Ratio => "ratio",
+            Self::Duration => "ms",
+            Self::BytesPerHour => "bytes/h",
+            Self::CountPerHour => "count/h",
+            Self::Bool => "bool",
+            Self::Text => "text",
+            Self::Texts => "texts",
+        }
+    }
+
+    /// What it is, for a sentence: "`loh.free` is *a number of bytes*".
+    #[must_use]
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Bytes => "a number of bytes",
+            Self::Count => "a count",
+            Self::Ratio => "a share",
+            Self::Duration => "a time span",
+            Self::BytesPerHour => "bytes per hour",
+            Self::CountPerHour => "a count per hour",
+            Self::Bool => "yes or no",
+            Self::Text => "a text",
+            Self::Texts => "a list of texts",
+        }
+    }
+
+    /// A literal of this kind.
+    #[must_use]
+    pub fn example(self) -> &'static str {
+        match self {
+            Self::Bytes => "100 MB",
+            Self::Count => "10_000",
+            Self::Ratio => "30%",
+            Self::Duration => "10 min",
+            Self::BytesPerHour => "100 MB/h",
+            Self::CountPerHour => "60/h",
+            Self::Bool => "true",
+            Self::Text | Self::Texts => "\"System.String\"",
+        }
+    }
+}
+
 /// Where a fact can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// From the running process by the collector, and in the sheet (taken at capture time).
     Live,
@@ -34,6 +83,18 @@ pub enum Scope {
     Sheet,
     /// From two or more sheets of the same service.
     Growth,
+}
+
+impl Scope {
+    /// One word for a listing.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Sheet => "sheet",
+            Self::Growth => "growth",
+        }
+    }
 }
 
 /// A scalar fact.
@@ -106,6 +167,15 @@ pub const FACTS: &[Fact] = &[
     fact("managed.finalizer_ready", Count, Live, "Objects that wait for the finalizer thread in the running process."),
     fact("managed.handles", Count, Live, "GC handles in use in the running process."),
     fact("managed.handles.pinned", Count, Live, "Pinned GC handles in the running process."),
+
+    // The capture itself.
+    fact("runtime.name", Text, Sheet, "`.NET`, or `none` when no runtime was found."),
+    fact("runtime.version", Text, Sheet, "Version of the runtime."),
+    fact("runtime.os", Text, Sheet, "`linux` or `windows`."),
+    fact("completeness.heap", Ratio, Sheet, "Share of heap bytes that parsed as objects."),
+    fact("completeness.names", Ratio, Sheet, "Share of types with a full name."),
+    fact("completeness.references", Ratio, Sheet, "Share of references that lead to an object."),
+    fact("completeness.during_gc", Bool, Sheet, "The capture was taken while a collection moved objects."),
 
     // The byte account.
     fact("memory.commit", Bytes, Sheet, "The total of the byte account: what the process has committed."),
@@ -302,4 +372,53 @@ pub fn fact_named(name: &str) -> Option<&'static Fact> {
 #[must_use]
 pub fn list_named(name: &str) -> Option<&'static List> {
     LISTS.iter().find(|l| l.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_name_means_two_things() {
+        let mut names = BTreeSet::new();
+        for name in FACTS
+            .iter()
+            .map(|f| f.name)
+            .chain(LISTS.iter().map(|l| l.name))
+        {
+            assert!(names.insert(name), "{name} is there twice");
+        }
+        for list in LISTS {
+            for (column, _, _) in list.columns {
+                assert!(fact_named(column).is_none(), "column {column} hides a fact");
+                assert!(!["item", "outer", "params"].contains(column), "{column}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_row_is_documented_and_lexes_as_a_name() {
+        let sentences = FACTS
+            .iter()
+            .map(|f| (f.name, f.sentence))
+            .chain(LISTS.iter().flat_map(|l| {
+                l.columns
+                    .iter()
+                    .map(|(n, _, s)| (*n, *s))
+                    .chain([(l.name, l.sentence)])
+            }));
+        for (name, sentence) in sentences {
+            assert!(
+                sentence.ends_with(['.', '…']) && sentence.len() > 5,
+                "{name}: {sentence}"
+            );
+            assert!(
+                name.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._".contains(&b)),
+                "{name}"
+            );
+            assert!(!crate::lexer::KEYWORDS.contains(&name), "{name}");
+        }
+    }
 }

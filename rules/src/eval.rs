@@ -1,0 +1,665 @@
+//! A checked expression against facts. Logic has three values: a fact that could not be read is unknown, never false.
+//!
+//! `and` is false when one side is false, whatever the other; `or` is true when one side is true; everything
+//! else that touches an unknown is unknown. Nothing here fails, loops without bound, or reads a clock.
+
+use std::collections::BTreeSet;
+
+use crate::expr::{Expr, ListQuestion, Op};
+use crate::finding::Evidence;
+use crate::history::{History, Statistic, covers};
+use crate::sheet::{FactSheet, Row, Value};
+use crate::syntax::{How, Operator};
+use crate::units::format_value;
+use crate::vocabulary::{Fact, Kind, List};
+
+/// What an expression yields.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Val<'a> {
+    /// A fact that it needs could not be read.
+    Unknown,
+    /// A number in base units.
+    Number(f64),
+    /// Yes or no.
+    Bool(bool),
+    /// A text.
+    Text(&'a str),
+    /// Several texts.
+    Texts(&'a [String]),
+}
+
+/// Yes, no, or not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Truth {
+    /// It is so.
+    True,
+    /// It is not so.
+    False,
+    /// A fact that decides it could not be read.
+    Unknown,
+}
+
+impl Truth {
+    /// True only when it is known to be so.
+    #[must_use]
+    pub fn is_true(self) -> bool {
+        self == Self::True
+    }
+
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::False, _) | (_, Self::False) => Self::False,
+            (Self::True, Self::True) => Self::True,
+            _ => Self::Unknown,
+        }
+    }
+
+    fn or(self, other: Self) -> Self {
+        self.negate().and(other.negate()).negate()
+    }
+
+    fn negate(self) -> Self {
+        match self {
+            Self::True => Self::False,
+            Self::False => Self::True,
+            Self::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(value: bool) -> Self {
+        if value { Self::True } else { Self::False }
+    }
+}
+
+impl<'a> Val<'a> {
+    fn number(value: f64) -> Self {
+        if value.is_finite() {
+            Self::Number(value)
+        } else {
+            Self::Unknown
+        }
+    }
+
+    fn of(truth: Truth) -> Self {
+        match truth {
+            Truth::True => Self::Bool(true),
+            Truth::False => Self::Bool(false),
+            Truth::Unknown => Self::Unknown,
+        }
+    }
+
+    fn truth(self) -> Truth {
+        match self {
+            Self::Bool(value) => value.into(),
+            _ => Truth::Unknown,
+        }
+    }
+
+    /// The value of a sheet's cell, when it fits the vocabulary's kind.
+    fn read(value: &'a Value, kind: Kind) -> Self {
+        match (value, kind) {
+            (Value::Bool(v), Kind::Bool) => Self::Bool(*v),
+            (Value::Text(v), Kind::Text) => Self::Text(v),
+            (Value::Texts(v), Kind::Texts) => Self::Texts(v),
+            (_, Kind::Bool | Kind::Text | Kind::Texts) => Self::Unknown,
+            (Value::Int(v), _) => Self::Number(*v as f64),
+            (Value::Float(v), _) => Self::number(*v),
+            _ => Self::Unknown,
+        }
+    }
+
+    /// For people, by unit; `None` when unknown.
+    #[must_use]
+    pub fn text(self, kind: Option<Kind>) -> Option<String> {
+        match self {
+            Self::Unknown => None,
+            Self::Number(v) => Some(format_value(v, kind.unwrap_or(Kind::Count))),
+            Self::Bool(v) => Some(if v { "yes" } else { "no" }.to_owned()),
+            Self::Text(t) => Some(t.to_owned()),
+            Self::Texts(t) => Some(t.join(" → ")),
+        }
+    }
+
+    /// Exact for JSON: bytes, counts, milliseconds and rates are whole, ratios have four decimals.
+    fn exact(self, kind: Option<Kind>) -> Option<Value> {
+        match self {
+            Self::Unknown => None,
+            Self::Number(v) if kind == Some(Kind::Ratio) => Some(Value::Float(round4(v))),
+            Self::Number(v) => Some(Value::Int(v.round() as i64)),
+            Self::Bool(v) => Some(Value::Bool(v)),
+            Self::Text(t) => Some(Value::Text(t.to_owned())),
+            Self::Texts(t) => Some(Value::Texts(t.to_vec())),
+        }
+    }
+}
+
+/// Rounded to the four decimals that ratios have in JSON.
+#[must_use]
+pub fn round4(value: f64) -> f64 {
+    (value * 1e4).round() / 1e4
+}
+
+/// Where facts come from: a sheet, or the history of a running process.
+pub trait Facts {
+    /// A scalar fact.
+    fn fact(&self, fact: &'static Fact) -> Val<'_>;
+
+    /// The rows of a list; `None` when the list could not be read.
+    fn rows(&self, list: &'static List) -> Option<&[Row]>;
+
+    /// A statistic over time; `None` when there is none or it covers too little.
+    fn measure(&self, _fact: &'static Fact, _statistic: Statistic, _window_ms: u64) -> Option<f64> {
+        None
+    }
+
+    /// Why a fact is unknown, where that is known.
+    fn why_unknown(&self, _name: &str) -> Option<&str> {
+        None
+    }
+}
+
+impl Facts for FactSheet {
+    fn fact(&self, fact: &'static Fact) -> Val<'_> {
+        if let Some(value) = self.facts.get(fact.name) {
+            return Val::read(value, fact.kind);
+        }
+        let text = |t: &'_ String| !t.is_empty();
+        let ratio = |r: Option<f64>| r.map_or(Val::Unknown, Val::number);
+        match fact.name {
+            "runtime.name" if text(&self.runtime.name) => Val::Text(&self.runtime.name),
+            "runtime.version" if text(&self.runtime.version) => Val::Text(&self.runtime.version),
+            "runtime.os" if text(&self.runtime.os) => Val::Text(&self.runtime.os),
+            "completeness.heap" => ratio(self.completeness.heap),
+            "completeness.names" => ratio(self.completeness.names),
+            "completeness.references" => ratio(self.completeness.references),
+            "completeness.during_gc" => self.completeness.during_gc.map_or(Val::Unknown, Val::Bool),
+            _ => Val::Unknown,
+        }
+    }
+
+    fn rows(&self, list: &'static List) -> Option<&[Row]> {
+        self.lists.get(list.name).map(Vec::as_slice)
+    }
+
+    fn why_unknown(&self, name: &str) -> Option<&str> {
+        self.unknown.get(name).map(String::as_str)
+    }
+}
+
+/// A history as a source of facts.
+pub struct Live<'a>(pub &'a dyn History);
+
+impl Facts for Live<'_> {
+    fn fact(&self, fact: &'static Fact) -> Val<'_> {
+        match (self.0.now(fact.name), fact.kind) {
+            (None, _) | (_, Kind::Text | Kind::Texts) => Val::Unknown,
+            (Some(v), Kind::Bool) => Val::Bool(v != 0.0),
+            (Some(v), _) => Val::number(v),
+        }
+    }
+
+    fn rows(&self, _list: &'static List) -> Option<&[Row]> {
+        None
+    }
+
+    fn measure(&self, fact: &'static Fact, statistic: Statistic, window_ms: u64) -> Option<f64> {
+        let measured = self.0.measure(fact.name, statistic, window_ms)?;
+        covers(&measured, window_ms).then_some(measured.value)
+    }
+}
+
+/// What expressions read, each fact once, in the order in which they read it.
+#[derive(Debug, Default)]
+pub struct Reads {
+    /// Facts with their values.
+    pub evidence: Vec<Evidence>,
+    /// Facts that could not be read, with the reason where it is known.
+    pub missing: Vec<String>,
+    seen: BTreeSet<String>,
+}
+
+impl Reads {
+    fn note(
+        &mut self,
+        name: &str,
+        value: Val<'_>,
+        kind: Option<Kind>,
+        meaning: &str,
+        facts: &dyn Facts,
+    ) {
+        if !self.seen.insert(name.to_owned()) {
+            return;
+        }
+        let (Some(exact), Some(text)) = (value.exact(kind), value.text(kind)) else {
+            self.missing.push(match facts.why_unknown(name) {
+                Some(why) => format!("{name}: {why}"),
+                None => name.to_owned(),
+            });
+            return;
+        };
+        self.evidence.push(Evidence {
+            fact: name.to_owned(),
+            value: exact,
+            unit: kind.map_or("count", Kind::unit).to_owned(),
+            text,
+            meaning: meaning.to_owned(),
+        });
+    }
+}
+
+/// Since when the conditions under `for` have been true; one clock per `for`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Clocks {
+    pub(crate) since_ms: Vec<Option<u64>>,
+}
+
+/// One evaluation.
+pub struct Evaluation<'a, 'r> {
+    facts: &'a dyn Facts,
+    /// The elements around the place, the innermost last.
+    rows: Vec<&'a Row>,
+    /// Lists of `rows` that the expression itself opened; their columns are no evidence of their own.
+    opened: usize,
+    reads: Option<&'r mut Reads>,
+    clocks: Option<(&'r mut Clocks, u64)>,
+}
+
+impl<'a, 'r> Evaluation<'a, 'r> {
+    /// Of facts alone.
+    #[must_use]
+    pub fn new(facts: &'a dyn Facts) -> Self {
+        Self {
+            facts,
+            rows: Vec::new(),
+            opened: 0,
+            reads: None,
+            clocks: None,
+        }
+    }
+
+    /// With the element that a `for_each` rule judges.
+    #[must_use]
+    pub fn element(mut self, row: Option<&'a Row>) -> Self {
+        self.rows.extend(row);
+        self
+    }
+
+    /// Keeps what is read. Both sides of `and` and `or` are read then, so that evidence does not
+    /// depend on which side decided.
+    #[must_use]
+    pub fn recording(mut self, reads: &'r mut Reads) -> Self {
+        self.reads = Some(reads);
+        self
+    }
+
+    /// With clocks for `for`, and the time.
+    #[must_use]
+    pub fn timed(mut self, clocks: &'r mut Clocks, now_ms: u64) -> Self {
+        self.clocks = Some((clocks, now_ms));
+        self
+    }
+
+    /// Whether a condition holds.
+    pub fn truth(&mut self, expr: &Expr) -> Truth {
+        match &expr.op {
+            Op::And(a, b) => {
+                let left = self.truth(a);
+                if left == Truth::False && self.may_skip() {
+                    return Truth::False;
+                }
+                left.and(self.truth(b))
+            }
+            Op::Or(a, b) => {
+                let left = self.truth(a);
+                if left == Truth::True && self.may_skip() {
+                    return Truth::True;
+                }
+                left.or(self.truth(b))
+            }
+            Op::Not(a) => self.truth(a).negate(),
+            Op::Compare(operator, a, b) => self.compare(*operator, a, b),
+            Op::TextCompare(operator, a, b) => self.compare_texts(*operator, a, b),
+            Op::Known(inner) => (self.value(inner) != Val::Unknown).into(),
+            Op::Held {
+                inner,
+                span_ms,
+                slot,
+            } => self.held(inner, *span_ms, *slot),
+            Op::Aggregate(question) if matches!(question.how, How::Any | How::All) => {
+                let truth = self.quantified(question);
+                self.note_question(question, Val::of(truth));
+                truth
+            }
+            _ => self.value(expr).truth(),
+        }
+    }
+
+    /// What an expression yields. The texts it yields are the sheet's or the expression's own.
+    pub fn value<'e>(&mut self, expr: &'e Expr) -> Val<'e>
+    where
+        'a: 'e,
+    {
+        match &expr.op {
+            Op::Number(value) => Val::Number(*value),
+            Op::Text(text) => Val::Text(text),
+            Op::Bool(value) => Val::Bool(*value),
+            Op::Fact(fact) => {
+                let value = self.facts.fact(fact);
+                self.note(fact.name, value, Some(fact.kind), fact.sentence);
+                value
+            }
+            Op::Column { up, list, index } => self.column(*up, list, *index),
+            Op::Negate(inner) => self.numbers(&[inner], |v| -v[0]),
+            Op::Arithmetic(operator, factor, a, b) => {
+                let (operator, factor) = (*operator, *factor);
+                self.numbers(&[a, b], |v| factor * calculate(operator, v[0], v[1]))
+            }
+            Op::Least(parts) => self.folded(parts, f64::min),
+            Op::Most(parts) => self.folded(parts, f64::max),
+            Op::Otherwise(a, b) => match self.value(a) {
+                Val::Unknown => self.value(b),
+                known => known,
+            },
+            Op::Window {
+                fact,
+                statistic,
+                window_ms,
+                text,
+            } => {
+                let value = self
+                    .facts
+                    .measure(fact, *statistic, *window_ms)
+                    .map_or(Val::Unknown, Val::number);
+                self.note(text, value, expr.kind, fact.sentence);
+                value
+            }
+            Op::Aggregate(question) if !matches!(question.how, How::Any | How::All) => {
+                let value = self.summed(question);
+                self.note_question(question, value);
+                value
+            }
+            _ => Val::of(self.truth(expr)),
+        }
+    }
+
+    /// Nothing is skipped while reads are kept or clocks run: each `for` must see every moment.
+    fn may_skip(&self) -> bool {
+        self.reads.is_none() && self.clocks.is_none()
+    }
+
+    fn note(&mut self, name: &str, value: Val<'_>, kind: Option<Kind>, meaning: &str) {
+        let facts = self.facts;
+        if let Some(reads) = self.reads.as_deref_mut() {
+            reads.note(name, value, kind, meaning, facts);
+        }
+    }
+
+    fn note_question(&mut self, question: &ListQuestion, value: Val<'_>) {
+        // Inside another question its result changes with every element.
+        if self.opened == 0 && self.reads.is_some() {
+            self.note(&question.text, value, question.kind, question.list.sentence);
+        }
+    }
+
+    fn column<'e>(&mut self, up: usize, list: &'static List, index: usize) -> Val<'e>
+    where
+        'a: 'e,
+    {
+        let (name, kind, sentence) = list.columns[index];
+        let row = self.rows.len().checked_sub(up + 1).map(|at| self.rows[at]);
+        let value = row
+            .and_then(|row| row.get(name))
+            .map_or(Val::Unknown, |value| Val::read(value, kind));
+        if up >= self.opened && self.reads.is_some() {
+            self.note(
+                &format!("{}.{name}", list.name),
+                value,
+                Some(kind),
+                sentence,
+            );
+        }
+        value
+    }
+
+    /// Reads every part, then computes; unknown when one of them is.
+    fn numbers<'e>(&mut self, parts: &[&'e Expr], compute: impl Fn(&[f64; 2]) -> f64) -> Val<'e>
+    where
+        'a: 'e,
+    {
+        let mut values = [0.0; 2];
+        let mut known = true;
+        for (slot, part) in values.iter_mut().zip(parts) {
+            match self.value(part) {
+                Val::Number(v) => *slot = v,
+                _ => known = false,
+            }
+        }
+        if known {
+            Val::number(compute(&values))
+        } else {
+            Val::Unknown
+        }
+    }
+
+    fn folded<'e>(&mut self, parts: &'e [Expr], fold: impl Fn(f64, f64) -> f64) -> Val<'e>
+    where
+        'a: 'e,
+    {
+        let mut result = None;
+        let mut known = true;
+        for part in parts {
+            match self.value(part) {
+                Val::Number(v) => result = Some(result.map_or(v, |r| fold(r, v))),
+                _ => known = false,
+            }
+        }
+        match result {
+            Some(v) if known => Val::number(v),
+            _ => Val::Unknown,
+        }
+    }
+
+    fn compare(&mut self, operator: Operator, a: &Expr, b: &Expr) -> Truth {
+        let (a, b) = (self.value(a), self.value(b));
+        match (a, b) {
+            (Val::Number(a), Val::Number(b)) => match operator {
+                Operator::Less => a < b,
+                Operator::LessOrEqual => a <= b,
+                Operator::Greater => a > b,
+                Operator::GreaterOrEqual => a >= b,
+                Operator::Equal => a == b,
+                _ => a != b,
+            }
+            .into(),
+            (Val::Bool(a), Val::Bool(b)) => ((a == b) == (operator == Operator::Equal)).into(),
+            _ => Truth::Unknown,
+        }
+    }
+
+    fn compare_texts(&mut self, operator: Operator, a: &Expr, b: &Expr) -> Truth {
+        let (a, b) = (self.value(a), self.value(b));
+        match (a, b) {
+            (Val::Text(a), Val::Text(b)) => text_is(operator, a, b).into(),
+            (Val::Texts(many), Val::Text(b)) => many.iter().any(|a| text_is(operator, a, b)).into(),
+            _ => Truth::Unknown,
+        }
+    }
+
+    fn held(&mut self, inner: &Expr, span_ms: u64, slot: usize) -> Truth {
+        let truth = self.truth(inner);
+        let Some((clocks, now_ms)) = self.clocks.as_mut() else {
+            return Truth::Unknown;
+        };
+        if clocks.since_ms.len() <= slot {
+            clocks.since_ms.resize(slot + 1, None);
+        }
+        let since = &mut clocks.since_ms[slot];
+        // A moment that could not be read breaks the span: "has been true" means seen to be true.
+        if truth != Truth::True {
+            *since = None;
+            return truth;
+        }
+        let start = *since.get_or_insert(*now_ms);
+        (now_ms.saturating_sub(start) >= span_ms).into()
+    }
+
+    /// Walks the elements that the filter lets through; `None` from `each` stops. The result is false when
+    /// the list, or whether an element counts, is unknown.
+    fn walk(&mut self, question: &ListQuestion, mut each: impl FnMut(&mut Self) -> bool) -> Truth {
+        let Some(rows) = self.facts.rows(question.list) else {
+            self.note(question.list.name, Val::Unknown, None, "");
+            return Truth::Unknown;
+        };
+        let mut all_known = Truth::True;
+        for row in rows {
+            self.rows.push(row);
+            self.opened += 1;
+            let counts = question
+                .filter
+                .as_ref()
+                .map_or(Truth::True, |f| self.truth(f));
+            let go_on = match counts {
+                Truth::True => each(self),
+                Truth::False => true,
+                Truth::Unknown => {
+                    all_known = Truth::Unknown;
+                    true
+                }
+            };
+            self.opened -= 1;
+            self.rows.pop();
+            if !go_on {
+                break;
+            }
+        }
+        all_known
+    }
+
+    fn quantified(&mut self, question: &ListQuestion) -> Truth {
+        let any = question.how == How::Any;
+        let mut result: Truth = (!any).into();
+        let known = self.walk(question, |inner| {
+            let truth = question
+                .value
+                .as_ref()
+                .map_or(Truth::True, |v| inner.truth(v));
+            result = if any {
+                result.or(truth)
+            } else {
+                result.and(truth)
+            };
+            result != any.into() || !inner.may_skip()
+        });
+        match known {
+            // An element that may or may not count leaves a found one found.
+            Truth::Unknown if result != any.into() => Truth::Unknown,
+            _ => result,
+        }
+    }
+
+    fn summed<'e>(&mut self, question: &'e ListQuestion) -> Val<'e>
+    where
+        'a: 'e,
+    {
+        let mut count = 0u64;
+        let mut total: Option<f64> = None;
+        let mut first: Option<Val<'e>> = None;
+        let mut all_known = true;
+        let how = question.how;
+        let known = self.walk(question, |inner| {
+            count += 1;
+            let Some(value) = &question.value else {
+                return true;
+            };
+            if how == How::Count {
+                match inner.truth(value) {
+                    Truth::True => {}
+                    Truth::False => count -= 1,
+                    Truth::Unknown => all_known = false,
+                }
+                return true;
+            }
+            let value = inner.value(value);
+            if how == How::First {
+                first = Some(value);
+                return false;
+            }
+            match value {
+                Val::Number(v) => {
+                    total = Some(match (total, how) {
+                        (None, _) => v,
+                        (Some(t), How::Sum) => t + v,
+                        (Some(t), How::Max) => t.max(v),
+                        (Some(t), _) => t.min(v),
+                    });
+                }
+                _ => all_known = false,
+            }
+            true
+        });
+        if how == How::First {
+            return first.unwrap_or(Val::Unknown);
+        }
+        if known != Truth::True || !all_known {
+            return Val::Unknown;
+        }
+        match (how, total) {
+            (How::Count, _) => Val::Number(count as f64),
+            (_, Some(total)) => Val::number(total),
+            // No fact is negative, so 0 is the total and the largest of nothing.
+            (How::Sum | How::Max, None) => Val::Number(0.0),
+            (_, None) => Val::Unknown,
+        }
+    }
+}
+
+fn calculate(operator: Operator, a: f64, b: f64) -> f64 {
+    match operator {
+        Operator::Add => a + b,
+        Operator::Subtract => a - b,
+        Operator::Divide => a / b,
+        _ => a * b,
+    }
+}
+
+fn text_is(operator: Operator, a: &str, b: &str) -> bool {
+    match operator {
+        Operator::Equal => a == b,
+        Operator::NotEqual => a != b,
+        Operator::Contains => a.contains(b),
+        Operator::StartsWith => a.starts_with(b),
+        Operator::EndsWith => a.ends_with(b),
+        _ => glob(b, a),
+    }
+}
+
+/// `*` is any text, `?` any one character; linear in practice and never worse than the product of both lengths.
+fn glob(pattern: &str, text: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let text: Vec<char> = text.chars().collect();
+    let (mut p, mut t) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                retry = Some((p, t));
+                p += 1;
+            }
+            Some(c) if *c == '?' || *c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => {
+                let Some((star, from)) = retry else {
+                    return false;
+                };
+                retry = Some((star, from + 1));
+                p = star + 1;
+                t = from + 1;
+            }
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}

@@ -6,6 +6,8 @@
 //! sentence when it cannot be had; it never passes silently.
 
 pub mod compiler;
+pub mod demo;
+pub mod dumps;
 mod error;
 mod lock;
 mod packages;

@@ -67,7 +67,8 @@ pub fn stacked(parts: &[(f64, &str)]) -> String {
 /// Empty when there is nothing to draw.
 #[must_use]
 pub fn map(view: &View) -> String {
-    let parts: Vec<_> = view.account.filled().collect();
+    let mut parts: Vec<_> = view.account.filled().collect();
+    parts.sort_by_key(|entry| std::cmp::Reverse(entry.bytes));
     let areas: Vec<f64> = parts.iter().map(|entry| entry.share).collect();
     let rects = squarify(&areas, MAP);
     if rects.is_empty() {
@@ -86,8 +87,18 @@ pub fn map(view: &View) -> String {
                 rect,
             );
         } else {
-            let text = format!("{}, {}", entry.text, entry.share_text);
-            tile(&mut out, entry.name, 0, entry.label, &text, rect);
+            tile(
+                &mut out,
+                &Tile {
+                    class: entry.name,
+                    shade: 0,
+                    label: short(entry.name, entry.label),
+                    title: entry.label,
+                    bytes: &entry.text,
+                    share: &entry.share_text,
+                },
+                rect,
+            );
         }
     }
     out.push_str("</svg>");
@@ -98,16 +109,16 @@ pub fn map(view: &View) -> String {
 const MAP: Rect = Rect {
     x: 0.0,
     y: 0.0,
-    width: 1040.0,
-    height: 340.0,
+    width: 640.0,
+    height: 400.0,
 };
 /// A tile narrower or lower than this shows no letters.
-const LABEL_WIDTH_MIN: f64 = 56.0;
+const LABEL_WIDTH_MIN: f64 = 52.0;
 const LABEL_HEIGHT_MIN: f64 = 20.0;
 /// A tile higher than this shows its size under its name.
 const SIZE_HEIGHT_MIN: f64 = 38.0;
 /// Width of a letter, roughly.
-const LETTER: f64 = 6.6;
+const LETTER: f64 = 7.5;
 /// Shades of one color.
 const SHADES: usize = 4;
 
@@ -124,41 +135,107 @@ fn live_types(out: &mut String, heap: &Heap, share_of_byte: f64, whole: Rect) {
         .enumerate()
     {
         let share = super::amount::share(*bytes as f64 * share_of_byte);
-        let text = format!("{}, {share}", super::amount::bytes(*bytes));
-        tile(out, "gc_live", i % SHADES, name, &text, rect);
+        let shown = without_namespaces(name);
+        let tile_of = Tile {
+            class: "gc_live",
+            shade: i % SHADES,
+            label: &shown,
+            title: name,
+            bytes: &super::amount::bytes(*bytes),
+            share: &share,
+        };
+        tile(out, &tile_of, rect);
     }
 }
 
+/// What stands in a tile where there is little room.
+fn short(entry: &str, label: &'static str) -> &'static str {
+    match entry {
+        "gc_live" => "GC live",
+        "gc_garbage" => "GC garbage",
+        "gc_free" => "GC holes",
+        "gc_empty" => "GC empty",
+        "runtime" => "Runtime",
+        "native" => "Native",
+        "stacks" => "Stacks",
+        _ => label,
+    }
+}
+
+/// An area of the map.
+struct Tile<'a> {
+    class: &'a str,
+    shade: usize,
+    /// What stands in it.
+    label: &'a str,
+    /// What it is called in full.
+    title: &'a str,
+    bytes: &'a str,
+    share: &'a str,
+}
+
 /// One area with its name and size, as far as they fit.
-fn tile(out: &mut String, class: &str, shade: usize, label: &str, text: &str, rect: Rect) {
+fn tile(out: &mut String, tile: &Tile<'_>, rect: Rect) {
     let _ = write!(
         out,
-        r#"<svg x="{}%" y="{}%" width="{}%" height="{}%"><rect class="p-{class} s{shade}" width="100%" height="100%"><title>{}: {}</title></rect>"#,
+        r#"<svg x="{}%" y="{}%" width="{}%" height="{}%"><rect class="p-{} s{}" width="100%" height="100%"><title>{}: {}, {}</title></rect>"#,
         percent(rect.x / MAP.width * 100.0),
         percent(rect.y / MAP.height * 100.0),
         percent(rect.width / MAP.width * 100.0),
         percent(rect.height / MAP.height * 100.0),
-        xml(label),
-        xml(text),
+        tile.class,
+        tile.shade,
+        xml(tile.title),
+        xml(tile.bytes),
+        xml(tile.share),
     );
     if rect.width >= LABEL_WIDTH_MIN && rect.height >= LABEL_HEIGHT_MIN {
-        let letters = ((rect.width - 12.0) / LETTER) as usize;
-        // A small tile gets the tightest place on a narrow screen: its letters go first.
-        let small = if rect.width < 160.0 { " small" } else { "" };
+        let letters = ((rect.width - 10.0) / LETTER) as usize;
+        // On a narrow screen the letters of small tiles go first.
+        let small = if rect.width < 130.0 { " small" } else { "" };
+        let label = xml(&line(tile.label, letters));
         let _ = write!(
             out,
-            r#"<text class="name{small}" x="7" y="17">{}</text>"#,
-            xml(&line(label, letters))
+            r#"<text class="name{small}" x="6" y="17">{label}</text>"#
         );
         if rect.height >= SIZE_HEIGHT_MIN {
+            let both = format!("{}, {}", tile.bytes, tile.share);
+            let size = if both.chars().count() <= letters {
+                &both
+            } else {
+                tile.bytes
+            };
             let _ = write!(
                 out,
-                r#"<text class="size{small}" x="7" y="33">{}</text>"#,
-                xml(&line(text, letters))
+                r#"<text class="size{small}" x="6" y="33">{}</text>"#,
+                xml(size)
             );
         }
     }
     out.push_str("</svg>");
+}
+
+/// `Dictionary<String, Order>.Entry[]` of a full name: in a small place the namespaces are what to leave out.
+fn without_namespaces(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    let mut word_start = 0;
+    let mut before = None;
+    for c in name.chars() {
+        match c {
+            // A dot after a word ends a namespace; after anything else it joins a nested type.
+            '.' if before.is_some_and(|b: char| b.is_alphanumeric() || b == '_') => {
+                out.truncate(word_start)
+            }
+            c => {
+                out.push(c);
+                if !(c.is_alphanumeric() || c == '_') {
+                    word_start = out.len();
+                }
+            }
+        }
+        before = Some(c);
+    }
+    out
 }
 
 fn svg(class: &str, title: &str) -> String {
@@ -172,4 +249,35 @@ fn svg(class: &str, title: &str) -> String {
 fn percent(value: f64) -> String {
     let text = format!("{:.3}", value.clamp(0.0, 100.0));
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_without_namespaces_is_still_a_type() {
+        let cases = [
+            ("System.String", "String"),
+            ("System.Byte[]", "Byte[]"),
+            (
+                "System.Collections.Generic.Dictionary<System.String, Shop.Order>.Entry[]",
+                "Dictionary<String, Order>.Entry[]",
+            ),
+            ("all other types", "all other types"),
+            ("", ""),
+            ("...", "..."),
+        ];
+        for (full, short) in cases {
+            assert_eq!(without_namespaces(full), short);
+        }
+    }
+
+    #[test]
+    fn percentages_are_short_and_bounded() {
+        assert_eq!(percent(12.5), "12.5");
+        assert_eq!(percent(100.0), "100");
+        assert_eq!(percent(-0.0001), "0");
+        assert_eq!(percent(1.0 / 3.0), "0.333");
+    }
 }

@@ -32,11 +32,10 @@ fn syntax() -> SyntaxConfig {
 /// Renders an embedded template. It can only fail when the template itself is wrong, which tests would show; then the
 /// text says so instead of taking a diagnosis down with it.
 pub fn render(environment: &Environment<'_>, name: &str, source: &str, view: &View) -> String {
-    environment
-        .render_named_str(name, source, Serde(view))
-        .unwrap_or_else(|error| {
-            format!(
-                "The report could not be laid out: {error:#}. The JSON format has everything.\n"
-            )
-        })
+    match environment.render_named_str(name, source, Serde(view)) {
+        Ok(text) => format!("{}\n", text.trim_end()),
+        Err(error) => format!(
+            "The report could not be laid out: {error:#}. The JSON format has everything.\n"
+        ),
+    }
 }

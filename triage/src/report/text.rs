@@ -79,9 +79,15 @@ impl Page {
 
     fn section(&mut self, title: &str, aside: &str) {
         self.blank();
-        let title = self.ink.paint(Color::Bold, title);
-        let aside = self.ink.paint(Color::Dim, aside);
-        self.line(&format!("{title}  {aside}"));
+        let fits = title.chars().count() + 2 + aside.chars().count() <= self.width;
+        let start = self.ink.paint(Color::Bold, title);
+        if fits {
+            let aside = self.ink.paint(Color::Dim, aside);
+            self.line(&format!("{start}  {aside}"));
+        } else {
+            self.line(&start);
+            self.paragraph("  ", 2, aside, |ink, line| ink.paint(Color::Dim, line));
+        }
     }
 
     fn head(&mut self, view: &View) {

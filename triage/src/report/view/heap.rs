@@ -188,7 +188,11 @@ fn family(sheet: &FactSheet, table: &Table) -> Family {
                 detail: text(row, table.detail),
                 bytes: bytes.unwrap_or(0),
                 text: bytes.map(amount::bytes).unwrap_or_default(),
-                count: whole(row, table.count).map(grouped).unwrap_or_default(),
+                // A static that is no collection has no elements to count.
+                count: whole(row, table.count)
+                    .filter(|n| *n > 0)
+                    .map(grouped)
+                    .unwrap_or_default(),
                 share: if largest == 0 {
                     0.0
                 } else {

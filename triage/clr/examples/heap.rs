@@ -83,6 +83,82 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             info.name, info.short_name, info.module
         );
     }
+    let building = Instant::now();
+    let snapshot = runtime.snapshot();
+    println!(
+        "snapshot {:?}: {} objects",
+        building.elapsed(),
+        snapshot.len()
+    );
+    let linking = Instant::now();
+    let edges = runtime.edges(&snapshot);
+    println!("edges {:?}: {}", linking.elapsed(), edges.targets.len());
+    let name = |object: u64| {
+        let info = runtime.type_of(object).and_then(|id| runtime.type_info(id));
+        info.map_or_else(|| "?".to_owned(), |i| i.name.clone())
+    };
+    let mut handles = std::collections::BTreeMap::<String, u64>::new();
+    for handle in runtime.handles() {
+        let secondary = if handle.secondary == 0 {
+            String::new()
+        } else {
+            format!(" => {}", name(handle.secondary))
+        };
+        *handles
+            .entry(format!(
+                "{:?} {}{secondary}",
+                handle.kind,
+                name(handle.target)
+            ))
+            .or_default() += 1;
+    }
+    handles
+        .iter()
+        .for_each(|(what, count)| println!("handle {count:6} {what}"));
+    let finalization = runtime.finalization();
+    let mut queue = std::collections::BTreeMap::<String, u64>::new();
+    for (generation, object) in &finalization.registered {
+        *queue
+            .entry(format!(
+                "registered {} {}",
+                generation.name(),
+                name(*object)
+            ))
+            .or_default() += 1;
+    }
+    finalization
+        .ready
+        .iter()
+        .for_each(|o| *queue.entry(format!("ready {}", name(*o))).or_default() += 1);
+    finalization.ready_critical.iter().for_each(|o| {
+        *queue
+            .entry(format!("ready critical {}", name(*o)))
+            .or_default() += 1
+    });
+    queue
+        .iter()
+        .for_each(|(what, count)| println!("queue {count:6} {what}"));
+    println!("finalizer {:?}", finalization.thread);
+    for field in runtime.statics() {
+        println!(
+            "static {} = {}",
+            field.name,
+            if field.object == 0 {
+                "null".to_owned()
+            } else {
+                name(field.object)
+            }
+        );
+    }
+    for field in runtime.thread_statics() {
+        println!(
+            "thread static {} of {} = {}",
+            field.name,
+            field.managed_thread_id,
+            name(field.object)
+        );
+    }
+    runtime.threads().iter().for_each(|t| println!("{t:?}"));
     println!("{:?} in {:?}", runtime.completeness(), started.elapsed());
     Ok(())
 }

@@ -11,8 +11,6 @@ const HAS_FINALIZER: u32 = 0x0010_0000;
 const CATEGORY_ARRAY_MASK: u32 = 0x000C_0000;
 const CATEGORY_ARRAY: u32 = 0x0008_0000;
 const CATEGORY_SZ_ARRAY: u32 = 0x0002_0000;
-const CATEGORY_MASK: u32 = 0x000F_0000;
-const CATEGORY_INTERFACE: u32 = 0x000C_0000;
 const GENERICS_MASK: u32 = 0x30;
 const GENERICS_TYPICAL: u32 = 0x30;
 
@@ -62,11 +60,8 @@ impl MethodTable {
     }
 
     /// Reads and proves it: its class points back at its canonical method table, in every version.
-    pub fn read_valid(memory: &dyn Memory, address: u64) -> Option<Self> {
+    pub fn read_loaded(memory: &dyn Memory, address: u64) -> Option<Self> {
         let table = Self::read(memory, address)?;
-        if table.base_size < 16 || table.base_size > 1 << 30 {
-            return None;
-        }
         let canonical = table.canonical();
         let class = if canonical == address {
             table.class_or_canonical
@@ -76,6 +71,11 @@ impl MethodTable {
         // A canonical table leads to a class, never to a third table.
         (class & 3 == 0 && class != 0 && memory.u64(class.checked_add(16)?)? == canonical)
             .then_some(table)
+    }
+
+    /// As [`Self::read_loaded`], of a type that objects can have: those of interfaces have no size.
+    pub fn read_valid(memory: &dyn Memory, address: u64) -> Option<Self> {
+        Self::read_loaded(memory, address).filter(|t| (16..=1 << 30).contains(&t.base_size))
     }
 
     /// The method table that holds the class: itself, or the one shared by instances over references.
@@ -132,11 +132,6 @@ impl MethodTable {
     /// A value type, so that an object of it is a box.
     pub fn is_value_type(&self) -> bool {
         self.flags & CATEGORY_ARRAY_MASK == 0x0004_0000
-    }
-
-    /// An interface.
-    pub fn is_interface(&self) -> bool {
-        self.flags & CATEGORY_MASK == CATEGORY_INTERFACE
     }
 
     /// Number of dimensions of an array; only multi-dimensional ones carry bounds (8 bytes each).

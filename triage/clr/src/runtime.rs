@@ -3,6 +3,7 @@
 use crate::completeness::{Completeness, Log};
 use crate::dac_table::DacTable;
 use crate::gc_vars::GcVars;
+use crate::gcdesc::RefMap;
 use crate::image_ranges::ImageRanges;
 use crate::layout::{self, Layout};
 use crate::method_table::MethodTable;
@@ -119,6 +120,7 @@ pub struct Runtime {
     pub(crate) modules: Modules,
     pub(crate) threads: Vec<ManagedThread>,
     pub(crate) finalizer_thread: u64,
+    pub(crate) ref_maps: RwLock<Vec<Option<Arc<RefMap>>>>,
     pub(crate) type_infos: RwLock<Vec<Option<Arc<TypeInfo>>>>,
     pub(crate) log: Arc<Log>,
 }
@@ -204,6 +206,7 @@ impl Runtime {
             modules,
             threads,
             finalizer_thread: checked.finalizer_thread,
+            ref_maps: RwLock::default(),
             type_infos: RwLock::default(),
             vars: found.vars,
             layout: checked.layout,

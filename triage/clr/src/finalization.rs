@@ -1,0 +1,145 @@
+//! The finalization queue and the thread that works it off.
+//!
+//! Source: gc/gcpriv.h, `CFinalize`; reference/clr-reader.md §10.
+
+use crate::completeness::Problem;
+use crate::limits;
+use crate::method_table::could_be;
+use crate::runtime::Runtime;
+use crate::segments::Generation;
+use leakhound_dump::MemoryExt;
+use serde::Serialize;
+
+/// Objects with finalizers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Finalization {
+    /// Registered objects and the generation whose collection looks at them. `SuppressFinalize`d ones stay listed until then.
+    pub registered: Vec<(Generation, u64)>,
+    /// Dead objects that wait for the finalizer thread. The one that is being finalized has left the queue.
+    pub ready: Vec<u64>,
+    /// Dead objects with critical finalizers, which wait until the others are done.
+    pub ready_critical: Vec<u64>,
+    /// What the finalizer thread does.
+    pub thread: Option<FinalizerThread>,
+}
+
+/// The finalizer thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FinalizerThread {
+    /// Kernel thread id.
+    pub os_id: u32,
+    /// Managed id.
+    pub managed_id: u32,
+    /// It is inside of a finalizer: it runs managed code, or has called out of it. One dump cannot tell blocked from slow.
+    pub busy: bool,
+}
+
+impl Runtime {
+    /// Reads the queues of all heaps.
+    #[must_use]
+    pub fn finalization(&self) -> Finalization {
+        let mut all = Finalization {
+            thread: self.finalizer_thread_state(),
+            ..Finalization::default()
+        };
+        for heap in &self.heaps.heaps {
+            if self.read_queue(heap.finalize_queue, &mut all).is_none() {
+                self.log.count(Problem::DamagedFinalizationQueue);
+            }
+        }
+        all
+    }
+
+    /// Number of objects that wait for the finalizer thread, critical ones included: a few reads.
+    #[must_use]
+    pub fn ready_count(&self) -> Option<u64> {
+        let generations = usize::try_from(self.vars.generation_count).ok()?;
+        self.heaps.heaps.iter().try_fold(0u64, |sum, heap| {
+            let bounds = self.queue_bounds(heap.finalize_queue)?;
+            sum.checked_add((bounds[generations + 2] - bounds[generations]) / 8)
+        })
+    }
+
+    /// Ends of the queue's parts: the array's start, then one fill pointer for each generation, critical and normal.
+    fn queue_bounds(&self, queue: u64) -> Option<Vec<u64>> {
+        let parts = self.vars.generation_count + 2;
+        let word = |i: u64| self.memory.u64(queue.checked_add(i * 8)?);
+        let (array, end) = (word(parts)?, word(parts + 1)?);
+        let mut bounds = vec![array];
+        for i in 0..parts {
+            bounds.push(word(i)?);
+        }
+        let ordered = bounds
+            .windows(2)
+            .all(|w| w[0] <= w[1] && (w[1] - w[0]) % 8 == 0);
+        let last = *bounds.last()?;
+        (ordered
+            && last <= end
+            && could_be(array)
+            && (last - array) / 8 <= limits::FINALIZATION_ENTRIES)
+            .then_some(bounds)
+    }
+
+    fn read_queue(&self, queue: u64, all: &mut Finalization) -> Option<()> {
+        let bounds = self.queue_bounds(queue)?;
+        let count = usize::try_from(self.vars.generation_count).ok()?;
+        for (part, ends) in bounds.windows(2).enumerate() {
+            let mut buffer = vec![0u8; 1 << 16];
+            let mut at = ends[0];
+            while at < ends[1] {
+                let want = usize::try_from(ends[1] - at)
+                    .unwrap_or(usize::MAX)
+                    .min(buffer.len());
+                if self.memory.read(at, &mut buffer[..want]) != want {
+                    return None;
+                }
+                for word in buffer[..want].chunks_exact(8) {
+                    // Bit 0 marks objects that are being looked at.
+                    let object = u64::from_le_bytes(word.try_into().unwrap_or_default()) & !1;
+                    if !could_be(object) {
+                        continue;
+                    }
+                    match part {
+                        _ if part < count => all
+                            .registered
+                            .push((Generation::ALL[count - 1 - part], object)),
+                        _ if part == count => all.ready_critical.push(object),
+                        _ => all.ready.push(object),
+                    }
+                }
+                at += want as u64;
+            }
+        }
+        Some(())
+    }
+
+    fn finalizer_thread_state(&self) -> Option<FinalizerThread> {
+        let thread = self
+            .threads
+            .iter()
+            .find(|t| t.address == self.finalizer_thread)?;
+        // Idle, its chain of frames has exactly one: the handler that catches what managed code throws into native code.
+        let busy = thread.preemptive_disabled || self.frame_count(thread.address) > 1;
+        Some(FinalizerThread {
+            os_id: thread.os_id,
+            managed_id: thread.managed_id,
+            busy,
+        })
+    }
+
+    /// Links of a thread's chain of frames; the last one is all ones.
+    fn frame_count(&self, thread: u64) -> usize {
+        let mut frame = thread
+            .checked_add(self.layout.thread.frame)
+            .and_then(|at| self.memory.u64(at));
+        let mut count = 0;
+        while let Some(at) = frame.filter(|at| *at != u64::MAX && could_be(*at)) {
+            count += 1;
+            if count >= limits::FRAMES {
+                break;
+            }
+            frame = self.memory.u64(at + 8);
+        }
+        count
+    }
+}

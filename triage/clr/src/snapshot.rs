@@ -1,0 +1,282 @@
+//! Snapshot: every object by a small number, in address order.
+//!
+//! Per object: 4 bytes of address, 4 of type, 4 of size. One bit per 8 bytes of heap finds the object at an address.
+
+use crate::completeness::Problem;
+use crate::runtime::Runtime;
+use crate::segments::{Generation, HeapRange};
+use crate::shapes::{ShapeCache, TypeId};
+use crate::walk::RangeStats;
+use rayon::prelude::*;
+
+/// All objects of a heap. Indices are dense, from 0, in address order.
+pub struct Snapshot {
+    ranges: Vec<SnapshotRange>,
+    offsets: Vec<u32>,
+    types: Vec<u32>,
+    sizes: Vec<u32>,
+    bits: Vec<u64>,
+    ranks: Vec<u32>,
+    stats: Vec<(HeapRange, RangeStats)>,
+}
+
+struct SnapshotRange {
+    range: HeapRange,
+    /// Index of its first object.
+    first: u32,
+    /// Index of its first word in `bits`.
+    word: usize,
+}
+
+/// Words of the bitmap that share one entry of `ranks`.
+const RANK_WORDS: usize = 8;
+
+#[derive(Default)]
+struct Piece {
+    offsets: Vec<u32>,
+    types: Vec<u32>,
+    sizes: Vec<u32>,
+}
+
+impl Runtime {
+    /// Walks the heap once and keeps every object.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let walker = self.walker();
+        let pieces: Vec<(HeapRange, RangeStats, Piece)> = self
+            .ranges
+            .par_iter()
+            .with_max_len(1)
+            .map_init(
+                || ShapeCache::new(&self.shapes),
+                |cache, range| {
+                    let mut piece = Piece::default();
+                    let mut beyond = 0;
+                    let stats = walker.walk_range(range, cache, |object| {
+                        let Ok(offset) = u32::try_from((object.address - range.start) / 8) else {
+                            beyond += 1;
+                            return;
+                        };
+                        piece.offsets.push(offset);
+                        piece.types.push(object.type_id.0);
+                        piece
+                            .sizes
+                            .push(u32::try_from(object.size / 8).unwrap_or(u32::MAX));
+                    });
+                    // A segment of more than 32 GB: its end does not fit the index.
+                    if beyond > 0 {
+                        self.log.add(Problem::LimitReached, beyond);
+                    }
+                    (*range, stats, piece)
+                },
+            )
+            .collect();
+        let total: usize = pieces.iter().map(|(_, _, p)| p.offsets.len()).sum();
+        let mut snapshot = Snapshot {
+            ranges: Vec::with_capacity(pieces.len()),
+            offsets: Vec::with_capacity(total),
+            types: Vec::with_capacity(total),
+            sizes: Vec::with_capacity(total),
+            bits: Vec::new(),
+            ranks: Vec::new(),
+            stats: Vec::with_capacity(pieces.len()),
+        };
+        for (range, stats, piece) in pieces {
+            let first = u32::try_from(snapshot.offsets.len());
+            let (Ok(first), Ok(_)) = (
+                first,
+                u32::try_from(snapshot.offsets.len() + piece.offsets.len()),
+            ) else {
+                self.log.count(Problem::LimitReached);
+                self.log.note(
+                    "The heap has more than 4,294,967,295 objects: the rest was left out.".into(),
+                );
+                break;
+            };
+            let word = snapshot.bits.len();
+            let span = piece
+                .offsets
+                .last()
+                .map_or(0, |last| *last as usize / 64 + 1);
+            snapshot
+                .bits
+                .resize(word + span.next_multiple_of(RANK_WORDS), 0);
+            for offset in &piece.offsets {
+                snapshot.bits[word + *offset as usize / 64] |= 1 << (offset % 64);
+            }
+            snapshot.ranges.push(SnapshotRange { range, first, word });
+            snapshot.offsets.extend_from_slice(&piece.offsets);
+            snapshot.types.extend_from_slice(&piece.types);
+            snapshot.sizes.extend_from_slice(&piece.sizes);
+            snapshot.stats.push((range, stats));
+        }
+        let mut rank = 0;
+        snapshot
+            .ranks
+            .reserve_exact(snapshot.bits.len() / RANK_WORDS);
+        for block in snapshot.bits.chunks(RANK_WORDS) {
+            snapshot.ranks.push(rank);
+            rank += block.iter().map(|w| w.count_ones()).sum::<u32>();
+        }
+        snapshot
+    }
+}
+
+impl Snapshot {
+    /// Number of objects.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// There are no objects.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    /// What the walk saw in each range, in address order.
+    #[must_use]
+    pub fn ranges(&self) -> &[(HeapRange, RangeStats)] {
+        &self.stats
+    }
+
+    /// Type numbers of all objects.
+    #[must_use]
+    pub fn type_ids(&self) -> &[u32] {
+        &self.types
+    }
+
+    /// Type of an object.
+    #[must_use]
+    pub fn type_id(&self, index: u32) -> TypeId {
+        TypeId(self.types[index as usize])
+    }
+
+    /// Bytes of an object (capped at 32 GB).
+    #[must_use]
+    pub fn size(&self, index: u32) -> u64 {
+        u64::from(self.sizes[index as usize]) * 8
+    }
+
+    /// Address of an object.
+    #[must_use]
+    pub fn address(&self, index: u32) -> u64 {
+        let range = &self.ranges[self.range_of(index)];
+        range.range.start + u64::from(self.offsets[index as usize]) * 8
+    }
+
+    /// Generation of an object.
+    #[must_use]
+    pub fn generation(&self, index: u32) -> Generation {
+        self.ranges[self.range_of(index)].range.generation
+    }
+
+    /// The object that starts at an address.
+    #[must_use]
+    pub fn index_of(&self, address: u64) -> Option<u32> {
+        let range = self.range_at(address)?;
+        let offset = address - range.range.start;
+        if offset % 8 != 0 {
+            return None;
+        }
+        let bit = usize::try_from(offset / 8).ok()?;
+        let (word, shift) = (range.word + bit / 64, bit % 64);
+        let bits = *self.bits.get(word)?;
+        if bits >> shift & 1 == 0 || word >= self.end_word(range) {
+            return None;
+        }
+        Some(self.rank(word) + (bits & ((1 << shift) - 1)).count_ones())
+    }
+
+    /// The object that an address lies in: at its start or inside.
+    #[must_use]
+    pub fn index_around(&self, address: u64) -> Option<u32> {
+        let range = self.range_at(address)?;
+        let end = self.end_index(range);
+        let offset = u32::try_from((address - range.range.start) / 8).ok()?;
+        let own = &self.offsets[range.first as usize..end];
+        let at = own.partition_point(|o| *o <= offset).checked_sub(1)?;
+        let index = range.first + u32::try_from(at).ok()?;
+        (u64::from(own[at]) * 8 + self.size(index) > address - range.range.start).then_some(index)
+    }
+
+    /// Bytes between the end of an object and the start of the next one in its range: free blocks, and what a thread
+    /// allocates from. 0 after the last.
+    #[must_use]
+    pub fn hole_after(&self, index: u32) -> u64 {
+        let range = &self.ranges[self.range_of(index)];
+        if index as usize + 1 >= self.end_index(range) {
+            return 0;
+        }
+        let end = u64::from(self.offsets[index as usize]) * 8 + self.size(index);
+        (u64::from(self.offsets[index as usize + 1]) * 8).saturating_sub(end)
+    }
+
+    /// Bytes between the end of the object before, or the start of the range, and this one.
+    #[must_use]
+    pub fn hole_before(&self, index: u32) -> u64 {
+        let range = &self.ranges[self.range_of(index)];
+        match index.checked_sub(1).filter(|before| *before >= range.first) {
+            Some(before) => self.hole_after(before),
+            None => u64::from(self.offsets[index as usize]) * 8,
+        }
+    }
+
+    /// Consecutive indices that lie in one range each, at most `most` at once: pieces for parallel work.
+    #[must_use]
+    pub fn pieces(&self, most: u32) -> Vec<std::ops::Range<u32>> {
+        let mut pieces = Vec::new();
+        for range in &self.ranges {
+            let end = u32::try_from(self.end_index(range)).unwrap_or(u32::MAX);
+            let mut start = range.first;
+            while start < end {
+                let stop = end.min(start.saturating_add(most.max(1)));
+                pieces.push(start..stop);
+                start = stop;
+            }
+        }
+        pieces
+    }
+
+    /// End of the range that an object lies in.
+    pub(crate) fn range_end(&self, index: u32) -> u64 {
+        self.ranges[self.range_of(index)].range.end
+    }
+
+    fn rank(&self, word: usize) -> u32 {
+        let block = word / RANK_WORDS;
+        let before: u32 = self.bits[block * RANK_WORDS..word]
+            .iter()
+            .map(|w| w.count_ones())
+            .sum();
+        self.ranks[block] + before
+    }
+
+    fn range_at(&self, address: u64) -> Option<&SnapshotRange> {
+        let after = self.ranges.partition_point(|r| r.range.start <= address);
+        self.ranges
+            .get(after.checked_sub(1)?)
+            .filter(|r| address < r.range.end)
+    }
+
+    fn range_of(&self, index: u32) -> usize {
+        self.ranges.partition_point(|r| r.first <= index) - 1
+    }
+
+    fn next<'a>(&'a self, range: &SnapshotRange) -> Option<&'a SnapshotRange> {
+        let at = self
+            .ranges
+            .partition_point(|r| r.range.start <= range.range.start);
+        self.ranges.get(at)
+    }
+
+    fn end_index(&self, range: &SnapshotRange) -> usize {
+        self.next(range)
+            .map_or(self.offsets.len(), |n| n.first as usize)
+    }
+
+    fn end_word(&self, range: &SnapshotRange) -> usize {
+        self.next(range).map_or(self.bits.len(), |n| n.word)
+    }
+}

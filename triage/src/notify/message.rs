@@ -4,6 +4,7 @@
 //! [`Message::shed`] until a destination's limit is met. Destinations only decide how it looks.
 
 use jiff::{Timestamp, Unit};
+use leakhound_rules::units::format_bytes;
 use leakhound_rules::{Diagnosis, Finding, Severity, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -436,31 +437,11 @@ fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
 }
 
 fn amount(bytes: u64, share: Option<f64>) -> String {
-    let size = size_text(bytes);
+    let size = format_bytes(bytes as f64);
     match share.filter(|share| share.is_finite()) {
         Some(share) => format!("{size}, {:.0}% of commit", share * 100.0),
         None => size,
     }
-}
-
-/// Three significant digits in decimal units: `870 MB`, `1.52 GB`.
-fn size_text(bytes: u64) -> String {
-    let mut scaled = bytes as f64;
-    let mut name = "B";
-    for next in ["KB", "MB", "GB", "TB", "PB"] {
-        if scaled < 999.5 {
-            break;
-        }
-        scaled /= 1000.0;
-        name = next;
-    }
-    let decimals = match scaled {
-        _ if name == "B" => 0,
-        99.95.. => 0,
-        9.995.. => 1,
-        _ => 2,
-    };
-    format!("{scaled:.decimals$} {name}")
 }
 
 fn minute(time: Timestamp) -> String {

@@ -403,8 +403,8 @@ mod tests {
                 "aB%2Bc",
             ),
             (
-                glue(&[r#"{"client_", r#"secret": "abc", "n": 1}"#]),
-                r#""client_secret": "***", "n": 1"#,
+                glue(&["{\"client_", "secret\": \"abc\", \"n\": 1}"]),
+                "\"client_secret\": \"***\", \"n\": 1",
                 "\"abc\"",
             ),
             (

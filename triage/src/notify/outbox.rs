@@ -30,8 +30,8 @@ use super::http::Http;
 use super::message::Message;
 
 pub use policy::Policy;
-pub use store::{Counts, Entry, EntryState, Filter};
 use store::{Claim, Outcome, Store};
+pub use store::{Counts, Entry, EntryState, Filter};
 
 /// Time between the end of the longest attempt and the end of its claim.
 const LEASE_MARGIN: Duration = Duration::from_secs(15);
@@ -112,7 +112,9 @@ pub struct Outbox {
 
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbox").field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("Outbox")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
     }
 }
 
@@ -122,13 +124,21 @@ impl Outbox {
     /// # Errors
     /// The tables cannot be made, or were written by a newer program.
     pub fn open(state: State, http: Arc<Http>, policy: Policy) -> Result<Self, OutboxError> {
-        Ok(Outbox { store: Store::open(state)?, http, policy, watcher: None })
+        Ok(Outbox {
+            store: Store::open(state)?,
+            http,
+            policy,
+            watcher: None,
+        })
     }
 
     /// Calls `watcher` with the key at each [`Moment`]; it must return quickly.
     #[must_use]
     pub fn watched(self, watcher: impl Fn(Moment, &str) + Send + Sync + 'static) -> Self {
-        Outbox { watcher: Some(Arc::new(watcher)), ..self }
+        Outbox {
+            watcher: Some(Arc::new(watcher)),
+            ..self
+        }
     }
 
     fn reach(&self, moment: Moment, key: &str) {
@@ -152,7 +162,12 @@ impl Outbox {
         if message.severity < to.min_severity {
             return Ok(Planned::BelowFloor);
         }
-        let key = key_of(&message.fingerprint(), &message.context.service, &to.name, event);
+        let key = key_of(
+            &message.fingerprint(),
+            &message.context.service,
+            &to.name,
+            event,
+        );
         let row = store::NewRow {
             key: &key,
             destination: &to.name,
@@ -175,10 +190,20 @@ impl Outbox {
     ///
     /// # Errors
     /// The database refuses. What destinations answer is recorded, not returned.
-    pub async fn deliver_due(&self, to: &[DestinationConfig], now: Timestamp) -> Result<Round, OutboxError> {
-        let clock = Clock { now, started: Instant::now() };
+    pub async fn deliver_due(
+        &self,
+        to: &[DestinationConfig],
+        now: Timestamp,
+    ) -> Result<Round, OutboxError> {
+        let clock = Clock {
+            now,
+            started: Instant::now(),
+        };
         let names: BTreeSet<String> = to.iter().map(|d| d.name.clone()).collect();
-        let mut total = Round { n_dead: self.bury_orphans(names, now).await?, ..Round::default() };
+        let mut total = Round {
+            n_dead: self.bury_orphans(names, now).await?,
+            ..Round::default()
+        };
         let mut rounds = JoinSet::new();
         for destination in to.iter().cloned() {
             let outbox = self.clone();
@@ -230,7 +255,11 @@ impl Outbox {
     /// # Errors
     /// The database refuses.
     pub fn revive(&self, key_or_destination: &str, now: Timestamp) -> Result<usize, OutboxError> {
-        Ok(self.store.revive(key_or_destination, now, policy::later(now, self.policy.give_up_after))?)
+        Ok(self.store.revive(
+            key_or_destination,
+            now,
+            policy::later(now, self.policy.give_up_after),
+        )?)
     }
 
     /// Forgets delivered messages that are older than [`Policy::remember`], and dead letters likewise.
@@ -238,13 +267,25 @@ impl Outbox {
     /// # Errors
     /// The database refuses.
     pub fn prune(&self, now: Timestamp) -> Result<usize, OutboxError> {
-        Ok(self.store.prune(policy::earlier(now, self.policy.remember))?)
+        Ok(self
+            .store
+            .prune(policy::earlier(now, self.policy.remember))?)
     }
 
-    async fn bury_orphans(&self, names: BTreeSet<String>, now: Timestamp) -> Result<u64, OutboxError> {
-        let buried = self.blocking(move |store| store.bury_orphans(&names, now)).await?;
+    async fn bury_orphans(
+        &self,
+        names: BTreeSet<String>,
+        now: Timestamp,
+    ) -> Result<u64, OutboxError> {
+        let buried = self
+            .blocking(move |store| store.bury_orphans(&names, now))
+            .await?;
         for (key, destination) in &buried {
-            tracing::warn!(key, destination, "Message given up: no destination of that name is configured");
+            tracing::warn!(
+                key,
+                destination,
+                "Message given up: no destination of that name is configured"
+            );
         }
         Ok(buried.len() as u64)
     }
@@ -256,7 +297,10 @@ impl Outbox {
         for _ in 0..self.policy.round_limit {
             let (name, now) = (to.name.clone(), clock.now());
             let until = policy::later(now, lease);
-            let Some(claim) = self.blocking(move |store| store.claim(&name, now, until)).await? else {
+            let Some(claim) = self
+                .blocking(move |store| store.claim(&name, now, until))
+                .await?
+            else {
                 break;
             };
             self.reach(Moment::Claimed, &claim.key);
@@ -284,7 +328,12 @@ impl Outbox {
             Ok(message) => message,
             Err(why) => return Err(Failure::new(FailureKind::Permanent, why.clone())),
         };
-        let parcel = Parcel { key: &claim.key, message, maybe_sent: claim.maybe_sent, now: clock.now() };
+        let parcel = Parcel {
+            key: &claim.key,
+            message,
+            maybe_sent: claim.maybe_sent,
+            now: clock.now(),
+        };
         let attempt = async {
             if claim.maybe_sent && to.destination.repeat() == Repeat::Search {
                 if let Some(receipt) = to.destination.find(&self.http, &parcel).await? {
@@ -295,7 +344,10 @@ impl Outbox {
         };
         match tokio::time::timeout(lease.saturating_sub(LEASE_MARGIN / 2), attempt).await {
             Ok(result) => result,
-            Err(_) => Err(Failure::new(FailureKind::Ambiguous, "the attempt took longer than its lease")),
+            Err(_) => Err(Failure::new(
+                FailureKind::Ambiguous,
+                "the attempt took longer than its lease",
+            )),
         }
     }
 
@@ -306,7 +358,12 @@ impl Outbox {
         };
         let ambiguous = failure.kind == FailureKind::Ambiguous;
         let after = match failure.kind {
-            FailureKind::Permanent => return Outcome::Dead { reason: failure.reason, ambiguous },
+            FailureKind::Permanent => {
+                return Outcome::Dead {
+                    reason: failure.reason,
+                    ambiguous,
+                };
+            }
             FailureKind::Retry(after) => after,
             FailureKind::Ambiguous => None,
         };
@@ -316,7 +373,9 @@ impl Outbox {
             return Outcome::Dead { reason, ambiguous };
         }
         let wait = self.policy.wait(&claim.key, claim.n_attempts, after);
-        let hold = after.unwrap_or_default().max(wait.min(self.policy.hold_limit));
+        let hold = after
+            .unwrap_or_default()
+            .max(wait.min(self.policy.hold_limit));
         Outcome::Retry {
             reason: failure.reason,
             ambiguous,
@@ -342,21 +401,35 @@ impl Outbox {
                     Proof::Confirmed => round.n_confirmed += 1,
                 }
             }
-            Outcome::Retry { reason, next_at, .. } => {
+            Outcome::Retry {
+                reason, next_at, ..
+            } => {
                 tracing::warn!(key, destination, n_attempts, %next_at, error = reason, "Message not delivered, to be tried again");
                 round.n_retry += 1;
             }
             Outcome::Dead { reason, .. } => {
-                tracing::error!(key, destination, n_attempts, error = reason, "Message given up");
+                tracing::error!(
+                    key,
+                    destination,
+                    n_attempts,
+                    error = reason,
+                    "Message given up"
+                );
                 round.n_dead += 1;
             }
         }
         let now = clock.now();
-        let kept = self.blocking(move |store| store.record(&claim, &outcome, now)).await?;
+        let kept = self
+            .blocking(move |store| store.record(&claim, &outcome, now))
+            .await?;
         if kept {
             self.reach(Moment::Recorded, &key);
         } else {
-            tracing::warn!(key, destination, "The attempt outlived its lease; another one decides");
+            tracing::warn!(
+                key,
+                destination,
+                "The attempt outlived its lease; another one decides"
+            );
         }
         Ok(())
     }

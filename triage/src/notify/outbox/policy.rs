@@ -49,7 +49,9 @@ impl Policy {
     #[must_use]
     pub fn wait(&self, key: &str, n_attempts: u32, asked: Option<Duration>) -> Duration {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(key.as_bytes()).update(&n_attempts.to_le_bytes());
+        hasher
+            .update(key.as_bytes())
+            .update(&n_attempts.to_le_bytes());
         let spread = f64::from(hasher.finalize().as_bytes()[0]) / 255.0;
         let doublings = n_attempts.saturating_sub(1).min(30);
         let exponential = self.first_wait.as_secs_f64() * f64::from(1u32 << doublings);
@@ -87,7 +89,10 @@ mod tests {
             let ideal = (15.0 * 2f64.powi(n_attempts as i32 - 1)).min(3600.0);
             for key in ["a", "b", "c"] {
                 let wait = policy.wait(key, n_attempts, None).as_secs_f64();
-                assert!((0.8 * ideal - 1e-6..=1.2 * ideal + 1e-6).contains(&wait), "{n_attempts}: {wait} of {ideal}");
+                assert!(
+                    (0.8 * ideal - 1e-6..=1.2 * ideal + 1e-6).contains(&wait),
+                    "{n_attempts}: {wait} of {ideal}"
+                );
             }
         }
         assert_ne!(policy.wait("a", 5, None), policy.wait("b", 5, None));
@@ -108,7 +113,10 @@ mod tests {
 
     #[test]
     fn time_has_ends() {
-        assert_eq!(later(Timestamp::MAX, Duration::from_secs(9)), Timestamp::MAX);
+        assert_eq!(
+            later(Timestamp::MAX, Duration::from_secs(9)),
+            Timestamp::MAX
+        );
         assert_eq!(earlier(Timestamp::MIN, Duration::MAX), Timestamp::MIN);
     }
 }

@@ -167,8 +167,16 @@ pub(super) struct Claim {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Outcome {
     Done(Receipt),
-    Retry { reason: String, ambiguous: bool, next_at: Timestamp, hold_until: Timestamp },
-    Dead { reason: String, ambiguous: bool },
+    Retry {
+        reason: String,
+        ambiguous: bool,
+        next_at: Timestamp,
+        hold_until: Timestamp,
+    },
+    Dead {
+        reason: String,
+        ambiguous: bool,
+    },
 }
 
 /// The tables.
@@ -184,7 +192,11 @@ impl Store {
     }
 
     /// Whether the row is new. The limit counts what waits, not what was delivered.
-    pub fn insert(&self, row: &NewRow<'_>, waiting_limit: u64) -> std::result::Result<bool, OutboxError> {
+    pub fn insert(
+        &self,
+        row: &NewRow<'_>,
+        waiting_limit: u64,
+    ) -> std::result::Result<bool, OutboxError> {
         let json = serde_json::to_string(row.message)?;
         let (n_inserted, full) = self.state.write("plan a message", |t| {
             let n_waiting: u64 = t
@@ -218,13 +230,20 @@ impl Store {
             Ok((n, false))
         })?;
         if full {
-            return Err(OutboxError::Full { limit: waiting_limit });
+            return Err(OutboxError::Full {
+                limit: waiting_limit,
+            });
         }
         Ok(n_inserted == 1)
     }
 
     /// Takes the next message of a destination: one at a time over all processes, none while the destination is held.
-    pub fn claim(&self, destination: &str, now: Timestamp, lease_until: Timestamp) -> Result<Option<Claim>> {
+    pub fn claim(
+        &self,
+        destination: &str,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Option<Claim>> {
         // The right-hand sides see the row as it was: a row that is 'sending' here was left by an attempt that never ended.
         const SQL: &str = "
             UPDATE outbox SET
@@ -307,19 +326,26 @@ impl Store {
     }
 
     /// Gives up what waits past its deadline for a destination that no longer exists; key and destination of each.
-    pub fn bury_orphans(&self, names: &BTreeSet<String>, now: Timestamp) -> Result<Vec<(String, String)>> {
+    pub fn bury_orphans(
+        &self,
+        names: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> Result<Vec<(String, String)>> {
         let known = serde_json::json!(names).to_string();
-        self.state.write("give up messages without a destination", |t| {
-            t.prepare_cached(
-                "UPDATE outbox SET state = 'dead', finished_at_ms = ?2,
+        self.state
+            .write("give up messages without a destination", |t| {
+                t.prepare_cached(
+                    "UPDATE outbox SET state = 'dead', finished_at_ms = ?2,
                         last_reply = 'no destination of that name is configured any more'
                  WHERE state IN ('planned', 'sending') AND deadline_ms <= ?2
                    AND destination NOT IN (SELECT value FROM json_each(?1))
                  RETURNING key, destination",
-            )?
-            .query_map(params![known, now.as_millisecond()], |r| Ok((r.get(0)?, r.get(1)?)))?
-            .collect()
-        })
+                )?
+                .query_map(params![known, now.as_millisecond()], |r| {
+                    Ok((r.get(0)?, r.get(1)?))
+                })?
+                .collect()
+            })
     }
 
     /// The earliest moment at which a message may become due.
@@ -338,7 +364,11 @@ impl Store {
     }
 
     pub fn list(&self, filter: &Filter) -> Result<Vec<Entry>> {
-        let limit = if filter.limit == 0 { 1000 } else { filter.limit };
+        let limit = if filter.limit == 0 {
+            1000
+        } else {
+            filter.limit
+        };
         self.state.read("list messages", |c| {
             c.prepare_cached(
                 "SELECT key, destination, service, fingerprint, event, title, state, planned_at_ms, next_at_ms,
@@ -374,7 +404,12 @@ impl Store {
         })
     }
 
-    pub fn revive(&self, key_or_destination: &str, now: Timestamp, deadline: Timestamp) -> Result<usize> {
+    pub fn revive(
+        &self,
+        key_or_destination: &str,
+        now: Timestamp,
+        deadline: Timestamp,
+    ) -> Result<usize> {
         self.state.write("revive dead letters", |t| {
             // Somebody asks because the cause is gone: no reason to wait for the end of an old pause.
             t.execute(
@@ -392,15 +427,18 @@ impl Store {
 
     pub fn prune(&self, before: Timestamp) -> Result<usize> {
         self.state.write("forget old messages", |t| {
-            t.execute("DELETE FROM outbox WHERE finished_at_ms < ?1", [before.as_millisecond()])
+            t.execute(
+                "DELETE FROM outbox WHERE finished_at_ms < ?1",
+                [before.as_millisecond()],
+            )
         })
     }
 }
 
 fn read_message(json: Option<String>) -> std::result::Result<Message, String> {
     let json = json.ok_or("the stored message is gone")?;
-    let message: Message =
-        serde_json::from_str(&json).map_err(|error| format!("the stored message cannot be read: {error}"))?;
+    let message: Message = serde_json::from_str(&json)
+        .map_err(|error| format!("the stored message cannot be read: {error}"))?;
     if message.schema > MESSAGE_SCHEMA {
         return Err(format!(
             "the stored message has version {}, this program knows up to {MESSAGE_SCHEMA}; use the newer leakhound",

@@ -60,7 +60,7 @@ pub struct View {
     pub place: String,
     /// `2026-11-22 03:14:07 UTC`.
     pub captured: Option<String>,
-    /// How long the process had been up: `2 d 4 h`.
+    /// How long the process had been up: `2 days 4 h`.
     pub uptime: Option<String>,
     /// `.NET 8.0.22, linux x64`.
     pub runtime: String,
@@ -176,7 +176,7 @@ fn uptime(subject: &Subject, sheet: &FactSheet) -> Option<String> {
         let (from, to) = (time(&subject.process_started)?, time(&subject.captured_at)?);
         Some(to.as_millisecond() - from.as_millisecond())
     })?;
-    (ms >= 0).then(|| amount::duration(ms))
+    u64::try_from(ms).ok().map(amount::duration)
 }
 
 fn runtime(diagnosis: &Diagnosis) -> String {
@@ -205,7 +205,7 @@ fn collector(diagnosis: &Diagnosis, sheet: &FactSheet) -> String {
     }
     match sheet.get_int("gc.heaps") {
         Some(1) => parts.push("1 heap".to_owned()),
-        Some(heaps) => parts.push(format!("{} heaps", amount::count(heaps))),
+        Some(heaps) => parts.push(format!("{heaps} heaps")),
         None => {}
     }
     if !diagnosis.runtime.heap_layout.is_empty() {

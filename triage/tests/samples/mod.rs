@@ -8,8 +8,8 @@ use leakhound_rules::finding::{Absorbed, Evidence, Finding, Role, Severity};
 use leakhound_rules::sheet::{Completeness, FactSheet, Row, RuntimeFacts, Subject, Value};
 use leakhound_rules::vocabulary::{self, Kind};
 
-const MB: i64 = 1 << 20;
-const KB: i64 = 1 << 10;
+const MB: i64 = 1_000_000;
+const KB: i64 = 1000;
 
 /// A diagnosis and the sheet it was made from.
 pub struct Sample {
@@ -108,7 +108,7 @@ fn sheet() -> FactSheet {
         ("memory.runtime", 61 * MB),
         ("memory.native", 74 * MB),
         ("memory.mapped_files", 3 * MB + 220 * KB),
-        ("memory.unattributed", 8 * MB + 804 * KB),
+        ("memory.unattributed", 8 * MB + 780 * KB),
         ("memory.commit", 1649 * MB),
         ("private_bytes", 1571 * MB),
         ("limit", 2048 * MB),
@@ -131,7 +131,7 @@ fn sheet() -> FactSheet {
         ("loh.committed", 289 * MB),
         ("loh.used", 133 * MB),
         ("loh.free", 148 * MB),
-        ("loh.largest_free", 3 * MB + 512 * KB),
+        ("loh.largest_free", 3 * MB + 510 * KB),
         ("loh.garbage", MB),
         ("poh.committed", 5 * MB),
         ("poh.used", 2 * MB),
@@ -306,11 +306,11 @@ fn findings() -> Vec<Finding> {
         "static-root-growth",
         Category::StaticRootGrowth,
         Severity::Critical,
-        1044 << 20,
+        1_044_000_000,
     );
     quotes.confidence = 95;
     quotes.culprit = "Shop.Pricing.QuoteCache.Quotes".to_owned();
-    quotes.message = "Shop.Pricing.QuoteCache.Quotes keeps 1.02 GB alive; it grew by 412 MB in 6 h 2 min, in each of 3 captures."
+    quotes.message = "Shop.Pricing.QuoteCache.Quotes keeps 1.04 GB alive; it grew by 412 MB in 6 h 2 min, in each of 3 captures."
         .to_owned();
     quotes.path = strings(&[
         "static Shop.Pricing.QuoteCache.Quotes",
@@ -329,18 +329,18 @@ fn findings() -> Vec<Finding> {
         "windbg: !name2ee Shop.dll Shop.Pricing.QuoteCache",
     ]);
     quotes.evidence = vec![
-        evidence("growing_statics.retained", Value::Int(1044 * MB), "1.02 GB"),
+        evidence("growing_statics.retained", Value::Int(1044 * MB), "1.04 GB"),
         evidence("growing_statics.delta", Value::Int(412 * MB), "412 MB"),
         evidence("growth.captures", Value::Int(3), "3"),
         evidence("growth.span", Value::Int(21_720_000), "6 h 2 min"),
-        evidence("memory.commit", Value::Int(1649 * MB), "1.61 GB"),
+        evidence("memory.commit", Value::Int(1649 * MB), "1.65 GB"),
     ];
     quotes.why_here = "It accounts for 63% of the commit and grows.".to_owned();
     quotes.absorbed = vec![Absorbed {
         rule: "retained-growth".to_owned(),
         title: "Live managed memory grows".to_owned(),
         message: "Live managed memory grew by 430 MB between the captures.".to_owned(),
-        explained_bytes: 430 << 20,
+        explained_bytes: 430_000_000,
     }];
 
     let mut holes = finding(
@@ -348,10 +348,10 @@ fn findings() -> Vec<Finding> {
         "loh-fragmentation",
         Category::LohFragmentation,
         Severity::Warning,
-        148 << 20,
+        148_000_000,
     );
     holes.confidence = 90;
-    holes.message = "LOH is 289 MB; 148 MB of it is holes, the largest 3.50 MB.".to_owned();
+    holes.message = "LOH is 289 MB; 148 MB of it is holes, the largest 3.51 MB.".to_owned();
     holes.advice =
         strings(&["Rent large buffers from ArrayPool<T>.Shared instead of allocating them."]);
     holes.verify = strings(&[
@@ -368,7 +368,7 @@ fn findings() -> Vec<Finding> {
         "finalizer-backlog",
         Category::FinalizerBacklog,
         Severity::Warning,
-        12 << 20,
+        12_000_000,
     );
     backlog.culprit = "System.IO.FileStream".to_owned();
     backlog.message = "18,420 objects wait for the finalizer; System.IO.FileStream leads. They were never disposed.".to_owned();
@@ -383,10 +383,10 @@ fn findings() -> Vec<Finding> {
         "string-duplication",
         Category::StringDuplication,
         Severity::Info,
-        42 << 20,
+        42_000_000,
     );
     copies.culprit = "EUR".to_owned();
-    copies.message = "‘EUR’ ×1,204,100 wastes 36.0 MB.".to_owned();
+    copies.message = "‘EUR’ ×1,204,100 wastes 36 MB.".to_owned();
     let mut limit = finding(5, "near-limit", Category::NearLimit, Severity::Info, 0);
     limit.message = "81% of the limit is used.".to_owned();
     limit.role = Role::Symptom;
@@ -424,7 +424,7 @@ fn diagnosis(
 /// A static dictionary that grows, with company.
 pub fn leak() -> Sample {
     let sheet = sheet();
-    let headline = "Shop.Pricing.QuoteCache.Quotes keeps 1.02 GB alive, 63% of the process, and grew in each of 3 captures";
+    let headline = "Shop.Pricing.QuoteCache.Quotes keeps 1.04 GB alive, 63% of the process, and grew in each of 3 captures";
     let mut diagnosis = diagnosis(&sheet, Verdict::Leak, headline, findings());
     diagnosis.not_judged = vec![NotJudged {
         rule: "thread-leak".to_owned(),
@@ -439,7 +439,7 @@ pub fn healthy() -> Sample {
     let diagnosis = diagnosis(
         &sheet,
         Verdict::Healthy,
-        "Nothing stands out in 1.61 GB",
+        "Nothing stands out in 1.65 GB",
         Vec::new(),
     );
     Sample { diagnosis, sheet }
@@ -458,7 +458,7 @@ pub fn torn() -> Sample {
             heap: Some(0.4131),
             during_gc: Some(true),
             problems: strings(&[
-                "core.9 ends at 512 MB; its headers promise 1.61 GB",
+                "core.9 ends at 512 MB; its headers promise 1.65 GB",
                 "no memory map",
             ]),
             ..Completeness::default()

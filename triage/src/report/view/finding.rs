@@ -99,10 +99,16 @@ impl Card {
             title: sentence(&finding.title),
             message: sentence(&finding.message),
             culprit: name(&finding.culprit),
-            bytes: accounts
-                .then(|| amount::bytes(finding.explained_bytes))
-                .unwrap_or_default(),
-            share_text: known.then(|| amount::share(share)).unwrap_or_default(),
+            bytes: if accounts {
+                amount::bytes(finding.explained_bytes)
+            } else {
+                String::new()
+            },
+            share_text: if known {
+                amount::share(share)
+            } else {
+                String::new()
+            },
             share,
             evidence: Cut::first(&finding.evidence, EVIDENCE_MAX, proof),
             path: path(&finding.path),

@@ -191,7 +191,7 @@ fn family(sheet: &FactSheet, table: &Table) -> Family {
                 // A static that is no collection has no elements to count.
                 count: whole(row, table.count)
                     .filter(|n| *n > 0)
-                    .map(grouped)
+                    .map(amount::count)
                     .unwrap_or_default(),
                 share: if largest == 0 {
                     0.0
@@ -215,10 +215,6 @@ fn text(row: &Row, column: &str) -> String {
         Some(Value::Text(text)) => name(text),
         _ => String::new(),
     }
-}
-
-fn grouped(n: u64) -> String {
-    amount::count(i64::try_from(n).unwrap_or(i64::MAX))
 }
 
 /// Name in the vocabulary and label.
@@ -269,7 +265,7 @@ fn generations(sheet: &FactSheet) -> Vec<Generation> {
                 free: shown("free"),
                 largest_free: shown("largest_free"),
                 objects: read("objects")
-                    .map(grouped)
+                    .map(amount::count)
                     .unwrap_or_else(|| "?".to_owned()),
             }
         })

@@ -59,18 +59,9 @@ fn summary(completeness: &Completeness) -> String {
     ];
     let parts: Vec<String> = parts
         .into_iter()
-        .filter_map(|(what, share)| Some(format!("{what} {}", nearly(share?))))
+        .filter_map(|(what, share)| Some(format!("{what} {}", amount::share(share?))))
         .collect();
     parts.join(", ")
-}
-
-/// A share that says 100% only when it is.
-fn nearly(share: f64) -> String {
-    if (0.9..1.0).contains(&share) {
-        let percent = (share * 10_000.0).floor() / 100.0;
-        return format!("{percent}%");
-    }
-    amount::share(share)
 }
 
 fn alerts(completeness: &Completeness, verdict: Verdict) -> Vec<String> {
@@ -78,7 +69,7 @@ fn alerts(completeness: &Completeness, verdict: Verdict) -> Vec<String> {
     if let Some(heap) = completeness.heap.filter(|heap| *heap < HEAP_GOOD) {
         alerts.push(format!(
             "Only {} of the managed heap could be read; its numbers are lower bounds.",
-            nearly(heap)
+            amount::share(heap)
         ));
     }
     if completeness.during_gc == Some(true) {
@@ -93,13 +84,6 @@ fn alerts(completeness: &Completeness, verdict: Verdict) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn almost_everything_is_not_everything() {
-        assert_eq!(nearly(1.0), "100%");
-        assert_eq!(nearly(0.99999), "99.99%");
-        assert_eq!(nearly(0.5), "50%");
-    }
 
     #[test]
     fn a_good_reading_raises_no_alert() {

@@ -437,7 +437,7 @@ impl Outbox {
     /// SQLite waits for locks and for the disk: never on a thread that others need.
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Store) -> leakhound_archive::Result<T> + Send + 'static,
+        work: impl FnOnce(&Store) -> leakhound_archive::error::Result<T> + Send + 'static,
     ) -> Result<T, OutboxError> {
         let store = self.store.clone();
         Ok(tokio::task::spawn_blocking(move || work(&store)).await??)
@@ -467,7 +467,7 @@ impl Clock {
 }
 
 /// The idempotency key: 128 bits of BLAKE3 over the parts, each with its length, so that no two lists run together.
-fn key_of(fingerprint: &str, service: &str, destination: &str, event: &str) -> String {
+pub(super) fn key_of(fingerprint: &str, service: &str, destination: &str, event: &str) -> String {
     let mut hasher = blake3::Hasher::new();
     for part in [fingerprint, service, destination, event] {
         hasher.update(&(part.len() as u64).to_le_bytes());

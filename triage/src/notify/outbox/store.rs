@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use leakhound_archive::Result;
+use leakhound_archive::error::Result;
 use leakhound_archive::state::State;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -199,15 +199,15 @@ impl Store {
     ) -> std::result::Result<bool, OutboxError> {
         let json = serde_json::to_string(row.message)?;
         let (n_inserted, full) = self.state.write("plan a message", |t| {
-            let n_waiting: u64 = t
-                .prepare_cached("SELECT count(*) FROM outbox WHERE state IN ('planned', 'sending')")?
+            let n_waiting: i64 = t
+                .prepare("SELECT count(*) FROM outbox WHERE state IN ('planned', 'sending')")?
                 .query_row([], |r| r.get(0))?;
             let known = t
-                .prepare_cached("SELECT 1 FROM outbox WHERE key = ?1")?
+                .prepare("SELECT 1 FROM outbox WHERE key = ?1")?
                 .query_row([row.key], |_| Ok(()))
                 .optional()?
                 .is_some();
-            if known || n_waiting >= waiting_limit {
+            if known || count(n_waiting) >= waiting_limit {
                 return Ok((0, !known));
             }
             let at = row.planned_at.as_millisecond();
@@ -263,7 +263,7 @@ impl Store {
             RETURNING key, owner, message, n_attempts, maybe_sent, deadline_ms";
         let times = (now.as_millisecond(), lease_until.as_millisecond());
         self.state.write("claim a message", |t| {
-            t.prepare_cached(SQL)?
+            t.prepare(SQL)?
                 .query_row(params![destination, times.0, times.1], |row| {
                     Ok(Claim {
                         key: row.get(0)?,
@@ -334,7 +334,7 @@ impl Store {
         let known = serde_json::json!(names).to_string();
         self.state
             .write("give up messages without a destination", |t| {
-                t.prepare_cached(
+                t.prepare(
                     "UPDATE outbox SET state = 'dead', finished_at_ms = ?2,
                         last_reply = 'no destination of that name is configured any more'
                  WHERE state IN ('planned', 'sending') AND deadline_ms <= ?2
@@ -352,7 +352,7 @@ impl Store {
     pub fn next_at(&self) -> Result<Option<Timestamp>> {
         self.state.read("look for waiting messages", |c| {
             let ms: Option<i64> = c
-                .prepare_cached(
+                .prepare(
                     "SELECT min(max(CASE o.state WHEN 'planned' THEN o.next_at_ms ELSE o.lease_until_ms END,
                                     coalesce(h.until_ms, 0)))
                      FROM outbox o LEFT JOIN outbox_hold h ON h.destination = o.destination
@@ -370,7 +370,7 @@ impl Store {
             filter.limit
         };
         self.state.read("list messages", |c| {
-            c.prepare_cached(
+            c.prepare(
                 "SELECT key, destination, service, fingerprint, event, title, state, planned_at_ms, next_at_ms,
                         finished_at_ms, n_attempts, maybe_sent, remote_id, last_reply
                  FROM outbox
@@ -387,7 +387,7 @@ impl Store {
 
     pub fn counts(&self) -> Result<Counts> {
         self.state.read("count messages", |c: &Connection| {
-            c.prepare_cached(
+            c.prepare(
                 "SELECT coalesce(sum(state IN ('planned', 'sending')), 0), coalesce(sum(state IN ('sent', 'confirmed')), 0),
                         coalesce(sum(state = 'dead'), 0),
                         min(CASE WHEN state IN ('planned', 'sending') THEN planned_at_ms END)
@@ -395,9 +395,9 @@ impl Store {
             )?
             .query_row([], |r| {
                 Ok(Counts {
-                    n_waiting: r.get(0)?,
-                    n_delivered: r.get(1)?,
-                    n_dead: r.get(2)?,
+                    n_waiting: count(r.get(0)?),
+                    n_delivered: count(r.get(1)?),
+                    n_dead: count(r.get(2)?),
                     oldest_waiting: r.get::<_, Option<i64>>(3)?.map(timestamp),
                 })
             })
@@ -472,4 +472,9 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 /// Times in the table are ours; one out of range is as late as can be.
 fn timestamp(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
+}
+
+/// SQLite counts in signed numbers; a count is none below zero.
+fn count(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or_default()
 }

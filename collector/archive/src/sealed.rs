@@ -281,3 +281,6 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,20 +3,30 @@
 //! Invariant: no I/O, no clock, no async runtime. Text and values come in, findings go out.
 
 mod algebra;
+pub mod catalog;
 pub mod category;
 pub mod check;
 pub mod diagnosis;
 pub mod diagnostic;
+pub mod document;
 pub mod eval;
 pub mod expr;
 pub mod finding;
+pub mod fingerprint;
 pub mod history;
+mod judge;
 pub mod lexer;
+pub mod pack;
 pub mod parser;
+mod rank;
+pub mod rule;
+pub mod rule_test;
 pub mod sheet;
 pub mod syntax;
+pub mod template;
 pub mod trigger;
 pub mod units;
+mod verdict;
 pub mod vocabulary;
 
 pub use category::Category;
@@ -25,6 +35,9 @@ pub use diagnostic::{Diagnostic, Origin};
 pub use eval::{Clocks, Truth};
 pub use finding::{Absorbed, Evidence, Finding, Role, Severity};
 pub use history::{History, Measured, Statistic};
+pub use judge::{Known, judge, judge_knowing};
+pub use pack::RuleSet;
+pub use rule::{Overrides, Rule};
 pub use sheet::{FactSheet, Row, Value};
 pub use trigger::{Decision, Trigger, WindowNeed};
 pub use units::{Bytes, Millis, Quantity, Ratio};

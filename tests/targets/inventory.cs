@@ -130,6 +130,12 @@ namespace Shop.Inventory
         public long Value;
     }
 
+    internal struct Reading
+    {
+        public ushort Low;
+        public ushort High;
+    }
+
     internal sealed class HandleTarget
     {
         public int Number;
@@ -350,7 +356,8 @@ namespace Shop.Inventory
             Expect(Pairs, () => pairs[0]);
             Expect(Links, () => links[0]);
             Expect(LongPairs, () => longs[0]);
-            Expect(LongPairs, () => longs[0].Value);
+            // One more: Cache<Money>.Entries.
+            Expect(LongPairs + 1, () => longs[0].Value);
             Expect(1, () => Registry.Anything.OfType<Warehouse.Aisle.Bay[]>().First());
             Expect(1, () => Registry.Anything.OfType<Tuple<long, Money>>().First());
             Expect(1, () => Registry.Anything.First(thing => thing is ValueTuple<int, string>));
@@ -487,7 +494,7 @@ namespace Shop.Inventory
 
             for (int i = 0; i < PinnedArrays; i++)
             {
-                Handles.Add(GCHandle.Alloc(new ushort[700], GCHandleType.Pinned));
+                Handles.Add(GCHandle.Alloc(new Reading[350], GCHandleType.Pinned));
             }
 
             var tagged = new List<Tagged>();

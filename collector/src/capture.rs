@@ -1,0 +1,226 @@
+//! Takes the memory of a process and hands its bytes to a sink.
+//!
+//! A capture method is one file and one line in [`METHODS`]. Whatever happens during a capture (an error, a
+//! panic, the end of this program), the target runs on.
+
+#[cfg(target_os = "linux")]
+pub mod core_file;
+mod error;
+pub mod estimate;
+#[cfg(target_os = "linux")]
+pub mod ipc;
+#[cfg(target_os = "linux")]
+pub mod plan;
+#[cfg(target_os = "linux")]
+mod runtime;
+#[cfg(target_os = "linux")]
+pub mod stop;
+#[cfg(target_os = "linux")]
+pub mod stream;
+
+pub use error::CaptureError;
+
+use crate::config::{CaptureConfig, Kind, MethodChoice};
+use crate::identity::Identity;
+use crate::proc_maps::Mapping;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// What a dump file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// All writable memory and module metadata.
+    Heap,
+    /// Every readable page.
+    Full,
+}
+
+impl Content {
+    /// The content of a kind, when that kind is a plain dump.
+    #[must_use]
+    pub const fn of(kind: Kind) -> Option<Self> {
+        match kind {
+            Kind::Heap => Some(Self::Heap),
+            Kind::Full => Some(Self::Full),
+            Kind::Structure | Kind::Facts => None,
+        }
+    }
+}
+
+/// Where the bytes of a dump go, in order.
+pub trait Sink: Write {
+    /// Adds `n` zero bytes.
+    ///
+    /// # Errors
+    /// The medium failed.
+    fn zeros(&mut self, n: u64) -> io::Result<()>;
+}
+
+impl<W: Write + Send + 'static> Sink for leakhound_archive::SealWriter<W> {
+    fn zeros(&mut self, n: u64) -> io::Result<()> {
+        self.write_zeros(n)
+    }
+}
+
+/// How far a capture is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The threads are being stopped, or the runtime is being asked.
+    Stopping,
+    /// Bytes are written while the target stands still.
+    Writing,
+    /// The target runs again; the rest is copied from files.
+    Resumed,
+    /// The bundle is being closed.
+    Sealing,
+}
+
+/// A report of progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// What is being done.
+    pub step: Step,
+    /// Raw bytes written.
+    pub done_bytes: u64,
+    /// Raw bytes expected, 0 when unknown.
+    pub total_bytes: u64,
+}
+
+/// Tells a capture to stop as soon as it can; the target is let go at once.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks for the end.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What to capture and how.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// Whom.
+    pub target: &'a Identity,
+    /// What.
+    pub content: Content,
+    /// Limits and settings.
+    pub config: &'a CaptureConfig,
+    /// Ends it early.
+    pub cancel: &'a Cancel,
+}
+
+/// What a capture found besides the bytes.
+#[derive(Debug, Default)]
+pub struct Captured {
+    /// How long the target's threads stood still, when that is known.
+    pub pause: Option<Duration>,
+    /// Mappings at the moment of the capture.
+    pub maps: Vec<Mapping>,
+    /// What did not go as it should, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// A way of taking a dump.
+pub trait CaptureMethod: Sync {
+    /// Its name in manifests and logs.
+    fn name(&self) -> &'static str;
+
+    /// Whether it can write this content.
+    fn writes(&self, content: Content) -> bool;
+
+    /// Why it would not work on this process, as far as that can be told without touching it.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn permitted(&self, target: &Identity) -> Result<(), String>;
+
+    /// Takes the dump. On an error nothing of the target is stopped and `sink` holds rubbish.
+    ///
+    /// # Errors
+    /// See [`CaptureError`].
+    fn capture(
+        &self,
+        job: &Job<'_>,
+        sink: &mut (dyn Sink + Send),
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Captured, CaptureError>;
+}
+
+/// Every method, the preferred one first.
+#[cfg(target_os = "linux")]
+pub static METHODS: &[(MethodChoice, &dyn CaptureMethod)] = &[
+    (MethodChoice::StopAndStream, &stream::StopAndStream),
+    (MethodChoice::Runtime, &runtime::RuntimeDump),
+];
+/// Every method, the preferred one first.
+#[cfg(not(target_os = "linux"))]
+pub static METHODS: &[(MethodChoice, &dyn CaptureMethod)] = &[];
+
+/// Whether any method can serve a kind.
+#[must_use]
+pub fn is_available(kind: Kind) -> bool {
+    Content::of(kind).is_some_and(|c| METHODS.iter().any(|(_, m)| m.writes(c)))
+}
+
+/// The method to use for `target`, and why better ones were passed over.
+///
+/// # Errors
+/// No method works; the error says why for each.
+pub fn choose(
+    choice: MethodChoice,
+    content: Content,
+    target: &Identity,
+) -> Result<(&'static dyn CaptureMethod, Vec<String>), CaptureError> {
+    never_capture(target)?;
+    let mut reasons = Vec::new();
+    for (name, method) in METHODS {
+        if choice != MethodChoice::Auto && choice != *name {
+            continue;
+        }
+        if !method.writes(content) {
+            reasons.push(format!("{} does not write this kind of dump", method.name()));
+            continue;
+        }
+        match method.permitted(target) {
+            Ok(()) => return Ok((*method, reasons)),
+            Err(why) => reasons.push(format!("{}: {why}", method.name())),
+        }
+    }
+    Err(CaptureError::NoMethod {
+        pid: target.pid,
+        reasons: reasons.join("; "),
+    })
+}
+
+/// Processes that are never captured, whoever asks: init, this program, and the keepers of credentials.
+///
+/// # Errors
+/// [`CaptureError::Refused`].
+pub fn never_capture(target: &Identity) -> Result<(), CaptureError> {
+    let refused = |reason: &str| {
+        Err(CaptureError::Refused {
+            pid: target.pid,
+            reason: reason.to_owned(),
+        })
+    };
+    if target.pid <= 1 {
+        return refused("it is the init process; stopping it would stop the system");
+    }
+    if target.pid == std::process::id() {
+        return refused("it is this program itself");
+    }
+    let credential_store = ["lsass", "lsass.exe", "LsaIso.exe"];
+    if credential_store.iter().any(|n| target.name.eq_ignore_ascii_case(n)) {
+        return refused("it holds the credentials of the machine");
+    }
+    Ok(())
+}

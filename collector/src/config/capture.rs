@@ -1,0 +1,74 @@
+//! `[capture]`: how dumps are taken, and what they may cost.
+
+use super::error::Problems;
+use super::value::{Reserve, Span};
+use serde::Deserialize;
+
+/// How dumps are taken, and what they may cost.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CaptureConfig {
+    /// `auto` (default), `stop-and-stream` or `runtime`.
+    pub method: MethodChoice,
+    /// Disk space of the archive's volume that a capture must leave free: bytes or a share. Default `"2 GB"`.
+    pub reserve: Reserve,
+    /// Captures at one time on this node, 1 to 16. Default 1.
+    pub concurrent: u32,
+    /// The longest time a target may stand still; a capture that would take longer is given up and the
+    /// target goes on. Default `"60 s"`.
+    pub max_pause: Span,
+    /// How long to wait for all threads to stop. Default `"2 s"`.
+    pub stop_timeout: Span,
+    /// How long the runtime may take to write its own dump. Default `"10 min"`.
+    pub runtime_timeout: Span,
+    /// Compression level of zstd, 1 to 19. Default 1.
+    pub level: i32,
+    /// Threads that compress, 1 to 64. Default 2.
+    pub threads: u32,
+}
+
+impl Default for CaptureConfig {
+    fn default() -> Self {
+        Self {
+            method: MethodChoice::Auto,
+            reserve: Reserve::Bytes(2_000_000_000),
+            concurrent: 1,
+            max_pause: Span::seconds(60),
+            stop_timeout: Span::seconds(2),
+            runtime_timeout: Span::seconds(600),
+            level: 1,
+            threads: 2,
+        }
+    }
+}
+
+impl CaptureConfig {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        let mut range = |key: &str, value: i64, low: i64, high: i64| {
+            if value < low || value > high {
+                problems.push(
+                    format!("capture.{key}"),
+                    format!("{value} is out of range: {low} to {high}"),
+                    None,
+                    None,
+                );
+            }
+        };
+        range("concurrent", i64::from(self.concurrent), 1, 16);
+        range("level", i64::from(self.level), 1, 19);
+        range("threads", i64::from(self.threads), 1, 64);
+    }
+}
+
+/// Which capture method to use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MethodChoice {
+    /// Stop-and-stream where ptrace is permitted, else the runtime's own dump.
+    #[default]
+    Auto,
+    /// Stop all threads and write the core ourselves.
+    StopAndStream,
+    /// Ask the runtime over its diagnostics socket.
+    Runtime,
+}

@@ -1,0 +1,178 @@
+//! Which processes there are: .NET processes, and whatever the configuration names.
+//!
+//! A pass lists process ids; only new ones are examined, so a pass on a quiet node costs one directory
+//! listing. A process is examined again a few times while it is young: it may exec, and load its runtime
+//! or open its socket only after a while.
+
+pub mod identity;
+pub mod matcher;
+mod single_file;
+mod socket;
+
+pub use single_file::SingleFileCache;
+
+use crate::identity::Identity;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// How many passes look at a new process before it counts as what it is.
+const YOUNG_PASSES: u8 = 6;
+/// Processes known at a time.
+const MAX_PROCESSES: usize = 65_536;
+
+/// A process as far as it is known.
+#[derive(Debug)]
+struct Known {
+    identity: Identity,
+    passes: u8,
+}
+
+/// Remembers processes from pass to pass.
+#[derive(Debug, Default)]
+pub struct Discovery {
+    known: BTreeMap<u32, Known>,
+    cache: SingleFileCache,
+}
+
+/// What a pass found.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// New processes, and known ones that turned out to be more than they seemed.
+    pub found: Vec<Identity>,
+    /// Processes that are gone.
+    pub gone: Vec<u32>,
+}
+
+impl Discovery {
+    /// Looks at the process table. `interesting` tells whether a process that is not a .NET process is
+    /// wanted; others are forgotten at once.
+    pub fn pass(&mut self, interesting: &dyn Fn(&Identity) -> bool) -> Changes {
+        let mut changes = Changes::default();
+        let mut seen = BTreeSet::new();
+        let sockets: BTreeSet<u32> = socket::ids(Path::new("/tmp")).collect();
+        for pid in process_ids() {
+            seen.insert(pid);
+            // A socket appears when the runtime is up, which may be long after the process started.
+            let has_new_socket = || {
+                let known = self.known.get(&pid);
+                sockets.contains(&pid) && known.is_some_and(|k| k.identity.dotnet.is_none())
+            };
+            match self.known.get(&pid) {
+                Some(k) if k.passes >= YOUNG_PASSES && !has_new_socket() => continue,
+                _ => self.examine(pid, interesting, &mut changes),
+            }
+        }
+        let gone: Vec<u32> = self.known.keys().filter(|p| !seen.contains(p)).copied().collect();
+        for pid in gone {
+            self.known.remove(&pid);
+            changes.gone.push(pid);
+        }
+        changes
+    }
+
+    fn examine(&mut self, pid: u32, interesting: &dyn Fn(&Identity) -> bool, changes: &mut Changes) {
+        let Ok(identity) = identity::read(pid, &mut self.cache) else {
+            return;
+        };
+        // Kernel threads have no executable and no arguments and never get any.
+        let is_kernel = identity.executable.is_none() && identity.arguments.is_empty();
+        let before = self.known.get(&pid);
+        let same = before.is_some_and(|k| k.identity == identity);
+        let reused = before.is_some_and(|k| k.identity.start_ticks != identity.start_ticks);
+        let passes = match before {
+            Some(k) if same => k.passes + 1,
+            _ if is_kernel => YOUNG_PASSES,
+            _ => 0,
+        };
+        if reused {
+            changes.gone.push(pid);
+        }
+        if !same && (identity.dotnet.is_some() || interesting(&identity)) && wanted(&identity) {
+            changes.found.push(identity.clone());
+        }
+        if self.known.len() < MAX_PROCESSES || before.is_some() {
+            self.known.insert(pid, Known { identity, passes });
+        }
+    }
+
+    /// Forgets what is known, so that the next pass reports every process again: after a new configuration.
+    pub fn restart(&mut self) {
+        self.known.clear();
+    }
+
+    /// How soon the next pass should come.
+    #[must_use]
+    pub const fn interval() -> Duration {
+        Duration::from_secs(5)
+    }
+}
+
+/// Everything but init and ourselves.
+fn wanted(identity: &Identity) -> bool {
+    identity.pid > 1 && identity.pid != std::process::id()
+}
+
+/// All process ids, ascending.
+fn process_ids() -> Vec<u32> {
+    let mut ids: Vec<u32> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Every process now, .NET or not, as `leakhound ps` and one-shot commands need it.
+#[must_use]
+pub fn all() -> Vec<Identity> {
+    let mut cache = SingleFileCache::default();
+    process_ids()
+        .into_iter()
+        .filter_map(|pid| identity::read(pid, &mut cache).ok())
+        .filter(wanted)
+        .collect()
+}
+
+/// One process by its id.
+///
+/// # Errors
+/// It is gone.
+pub fn one(pid: u32) -> std::io::Result<Identity> {
+    identity::read(pid, &mut SingleFileCache::default())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_new_process_is_found_once_and_its_end_is_seen() {
+        let mut discovery = Discovery::default();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id();
+        let mine = move |i: &Identity| i.pid == pid;
+        let found = |d: &mut Discovery| d.pass(&mine).found.iter().filter(|i| i.pid == pid).count();
+        // Just after the fork it may still carry our own name; then it is found again as what it became.
+        assert!(found(&mut discovery) >= 1);
+        for _ in 0..YOUNG_PASSES + 2 {
+            found(&mut discovery);
+        }
+        assert_eq!(found(&mut discovery), 0);
+        assert_eq!(discovery.known[&pid].identity.name, "sleep");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(discovery.pass(&mine).gone.contains(&pid));
+    }
+
+    #[test]
+    fn init_and_this_program_are_never_found() {
+        let mut discovery = Discovery::default();
+        let changes = discovery.pass(&|_| true);
+        assert!(changes.found.iter().all(|i| i.pid != 1 && i.pid != std::process::id()));
+    }
+}

@@ -73,5 +73,6 @@ pub fn parse<T: DeserializeOwned + Check>(text: &str, file: &Path) -> Result<T, 
     }
 }
 
+
 #[cfg(test)]
 mod tests;

@@ -205,7 +205,8 @@ impl<'a> Fields<'a> {
 
     fn text(&mut self) -> Result<String, IpcError> {
         // `take` refuses a count past the payload, which is at most 64 KiB.
-        let bytes = self.take((self.u32()? as usize).saturating_mul(2))?;
+        let units = self.u32()? as usize;
+        let bytes = self.take(units.saturating_mul(2))?;
         let units: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|u| u16::from_le_bytes(*u)).collect();
         let text = String::from_utf16_lossy(&units);
         Ok(text.trim_end_matches('\0').to_owned())

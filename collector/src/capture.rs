@@ -187,7 +187,10 @@ pub fn choose(
             continue;
         }
         if !method.writes(content) {
-            reasons.push(format!("{} does not write this kind of dump", method.name()));
+            reasons.push(format!(
+                "{} does not write this kind of dump",
+                method.name()
+            ));
             continue;
         }
         match method.permitted(target) {
@@ -219,7 +222,10 @@ pub fn never_capture(target: &Identity) -> Result<(), CaptureError> {
         return refused("it is this program itself");
     }
     let credential_store = ["lsass", "lsass.exe", "LsaIso.exe"];
-    if credential_store.iter().any(|n| target.name.eq_ignore_ascii_case(n)) {
+    if credential_store
+        .iter()
+        .any(|n| target.name.eq_ignore_ascii_case(n))
+    {
         return refused("it holds the credentials of the machine");
     }
     Ok(())

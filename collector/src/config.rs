@@ -8,8 +8,6 @@ mod adopt;
 mod capture;
 mod error;
 mod service;
-mod suggest;
-pub(crate) mod units;
 mod value;
 
 use serde::Deserialize;
@@ -20,7 +18,6 @@ pub use adopt::{AdoptConfig, Original};
 pub use capture::{CaptureConfig, MethodChoice};
 pub use error::{ConfigError, Problem, Problems};
 pub use service::{Kind, Match, RESERVED_NAMES, ServiceConfig, TriggerConfig};
-pub use suggest::nearest;
 pub use value::{CountLimit, Located, Pattern, Reserve, Size, Span};
 
 /// The sections of the configuration that the collector works by.
@@ -54,25 +51,25 @@ impl Check for Config {
 /// # Errors
 /// The text is not TOML, has an unknown key, a value of the wrong type or unit, or a trigger that cannot be read.
 pub fn parse<T: DeserializeOwned + Check>(text: &str, file: &Path) -> Result<T, ConfigError> {
-    let one = |key: String, e: &toml::de::Error| {
-        let mut problems = Problems::default();
-        problems.push_toml(key, e);
-        ConfigError::new(file, text, problems)
-    };
-    let deserializer = toml::Deserializer::parse(text).map_err(|e| one(String::new(), &e))?;
-    let config: T = serde_path_to_error::deserialize(deserializer).map_err(|e| {
-        let key = e.path().to_string();
-        one(key, &e.into_inner())
-    })?;
-    let mut problems = Problems::default();
-    config.check(&mut problems);
-    if problems.is_empty() {
-        Ok(config)
-    } else {
-        Err(ConfigError::new(file, text, problems))
+    let mut problems = Problems::new(file, text);
+    match read(text) {
+        Ok(config) => {
+            let config: T = config;
+            config.check(&mut problems);
+            if problems.is_empty() {
+                return Ok(config);
+            }
+        }
+        Err((key, error)) => problems.push_toml(&key, &error),
     }
+    Err(problems.into())
 }
 
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, (String, toml::de::Error)> {
+    let deserializer = toml::Deserializer::parse(text).map_err(|e| (String::new(), e))?;
+    serde_path_to_error::deserialize(deserializer)
+        .map_err(|e| (e.path().to_string(), e.into_inner()))
+}
 
 #[cfg(test)]
 mod tests;

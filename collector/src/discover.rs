@@ -64,7 +64,12 @@ impl Discovery {
                 _ => self.examine(pid, interesting, &mut changes),
             }
         }
-        let gone: Vec<u32> = self.known.keys().filter(|p| !seen.contains(p)).copied().collect();
+        let gone: Vec<u32> = self
+            .known
+            .keys()
+            .filter(|p| !seen.contains(p))
+            .copied()
+            .collect();
         for pid in gone {
             self.known.remove(&pid);
             changes.gone.push(pid);
@@ -72,7 +77,12 @@ impl Discovery {
         changes
     }
 
-    fn examine(&mut self, pid: u32, interesting: &dyn Fn(&Identity) -> bool, changes: &mut Changes) {
+    fn examine(
+        &mut self,
+        pid: u32,
+        interesting: &dyn Fn(&Identity) -> bool,
+        changes: &mut Changes,
+    ) {
         let Ok(identity) = identity::read(pid, &mut self.cache) else {
             return;
         };
@@ -173,6 +183,11 @@ mod tests {
     fn init_and_this_program_are_never_found() {
         let mut discovery = Discovery::default();
         let changes = discovery.pass(&|_| true);
-        assert!(changes.found.iter().all(|i| i.pid != 1 && i.pid != std::process::id()));
+        assert!(
+            changes
+                .found
+                .iter()
+                .all(|i| i.pid != 1 && i.pid != std::process::id())
+        );
     }
 }

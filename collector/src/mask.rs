@@ -2,10 +2,30 @@
 
 /// What a name ends with when its value is a secret.
 const SECRET_NAMES: &[&str] = &[
-    "password", "passwd", "pwd", "secret", "token", "apikey", "api-key", "api_key", "accountkey",
-    "sharedaccesskey", "accesskey", "access-key", "access_key", "credential", "credentials", "sig",
-    "connectionstring", "connection-string", "connection_string", "privatekey", "private-key", "sas",
-    "authorization", "bearer",
+    "password",
+    "passwd",
+    "pwd",
+    "secret",
+    "token",
+    "apikey",
+    "api-key",
+    "api_key",
+    "accountkey",
+    "sharedaccesskey",
+    "accesskey",
+    "access-key",
+    "access_key",
+    "credential",
+    "credentials",
+    "sig",
+    "connectionstring",
+    "connection-string",
+    "connection_string",
+    "privatekey",
+    "private-key",
+    "sas",
+    "authorization",
+    "bearer",
 ];
 const MASK: &str = "***";
 
@@ -51,7 +71,10 @@ pub fn value(text: &str) -> String {
 /// True when a variable of this name holds a secret.
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
-    let name = name.trim().trim_matches(['-', '/', '"', '\'']).to_ascii_lowercase();
+    let name = name
+        .trim()
+        .trim_matches(['-', '/', '"', '\''])
+        .to_ascii_lowercase();
     SECRET_NAMES.iter().any(|s| name.ends_with(s))
 }
 
@@ -65,7 +88,10 @@ fn url(text: &str) -> String {
         return text.to_owned();
     };
     let authority = rest.split('/').next().unwrap_or(rest);
-    match authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':')) {
+    match authority
+        .rsplit_once('@')
+        .and_then(|(user, _)| user.split_once(':'))
+    {
         Some((user, password)) => {
             let after = &rest[user.len() + 1 + password.len()..];
             format!("{scheme}://{user}:{MASK}{after}")
@@ -79,19 +105,39 @@ mod tests {
     use super::*;
 
     fn masked(arguments: &[&str]) -> String {
-        command_line(&arguments.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>())
+        command_line(
+            &arguments
+                .iter()
+                .map(|a| (*a).to_owned())
+                .collect::<Vec<_>>(),
+        )
     }
 
     #[test]
     fn secrets_are_masked_and_the_rest_stays() {
-        assert_eq!(masked(&["dotnet", "Cart.dll", "--urls", "http://+:80"]), "dotnet Cart.dll --urls http://+:80");
-        assert_eq!(masked(&["x", "--password", "hunter2", "--port", "1"]), "x --password *** --port 1");
-        assert_eq!(masked(&["x", "--db-password=hunter2"]), "x --db-password=***");
+        assert_eq!(
+            masked(&["dotnet", "Cart.dll", "--urls", "http://+:80"]),
+            "dotnet Cart.dll --urls http://+:80"
+        );
+        assert_eq!(
+            masked(&["x", "--password", "hunter2", "--port", "1"]),
+            "x --password *** --port 1"
+        );
+        assert_eq!(
+            masked(&["x", "--db-password=hunter2"]),
+            "x --db-password=***"
+        );
         assert_eq!(
             masked(&["Server=a;User Id=b;Password=hunter2;Timeout=3"]),
             "Server=a;User Id=b;Password=***;Timeout=3"
         );
-        assert_eq!(masked(&["amqp://user:hunter2@host/q"]), "amqp://user:***@host/q");
-        assert_eq!(masked(&["https://s/b?sv=1&sig=abc%3d"]), "https://s/b?sv=1&sig=***");
+        assert_eq!(
+            masked(&["amqp://user:hunter2@host/q"]),
+            "amqp://user:***@host/q"
+        );
+        assert_eq!(
+            masked(&["https://s/b?sv=1&sig=abc%3d"]),
+            "https://s/b?sv=1&sig=***"
+        );
     }
 }

@@ -66,9 +66,15 @@ impl Mapping {
     #[must_use]
     pub fn is_shared_memory(&self) -> bool {
         let p = &self.entry.path;
-        ["/memfd:", "/dev/shm/", "/dev/zero", "/SYSV", "/anon_hugepage"]
-            .iter()
-            .any(|prefix| p.starts_with(prefix))
+        [
+            "/memfd:",
+            "/dev/shm/",
+            "/dev/zero",
+            "/SYSV",
+            "/anon_hugepage",
+        ]
+        .iter()
+        .any(|prefix| p.starts_with(prefix))
     }
 
     /// File name without its folder, and without the kernel's ` (deleted)`.
@@ -212,7 +218,10 @@ VmFlags: rd wr mr dd io
         let first = &maps[0];
         assert_eq!(first.entry.path, "/tmp/a b (deleted)");
         assert_eq!(first.file_name(), "a b");
-        assert_eq!((first.device, first.inode, first.size()), ((0xfd, 1), 77, 0x2000));
+        assert_eq!(
+            (first.device, first.inode, first.size()),
+            ((0xfd, 1), 77, 0x2000)
+        );
         assert_eq!((first.entry.shared, first.entry.swap), (12 << 10, 16 << 10));
         assert!(first.shared() && first.writable() && first.is_device && first.dont_dump);
         assert!(first.is_file());
@@ -230,7 +239,10 @@ VmFlags: rd wr mr dd io
     fn our_own_map_contains_our_own_code() {
         let maps = of_process(std::process::id()).unwrap();
         let here = our_own_map_contains_our_own_code as *const () as u64;
-        let mine = maps.iter().find(|m| (m.entry.start..m.entry.end).contains(&here)).unwrap();
+        let mine = maps
+            .iter()
+            .find(|m| (m.entry.start..m.entry.end).contains(&here))
+            .unwrap();
         assert!(mine.executable() && mine.is_file() && mine.entry.rss > 0);
     }
 }

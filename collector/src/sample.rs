@@ -105,7 +105,12 @@ impl Sampler {
     }
 
     /// Fills `facts` with the facts of a process now. False when it is gone.
-    pub fn sample(&mut self, process: &mut process::ProcessSampler, now: Instant, facts: &mut Facts) -> bool {
+    pub fn sample(
+        &mut self,
+        process: &mut process::ProcessSampler,
+        now: Instant,
+        facts: &mut Facts,
+    ) -> bool {
         facts.clear();
         if !process.sample(now, facts) {
             return false;
@@ -148,9 +153,22 @@ mod tests {
         let facts = once(&me).unwrap();
         for (name, _) in facts.iter() {
             let fact = leakhound_rules::vocabulary::fact_named(name);
-            assert!(fact.is_some_and(|f| f.scope == leakhound_rules::vocabulary::Scope::Live), "{name}");
+            assert!(
+                fact.is_some_and(|f| f.scope == leakhound_rules::vocabulary::Scope::Live),
+                "{name}"
+            );
         }
-        for name in ["private_bytes", "rss", "rss.anonymous", "swap", "commit", "threads", "fds", "uptime", "node.memory"] {
+        for name in [
+            "private_bytes",
+            "rss",
+            "rss.anonymous",
+            "swap",
+            "commit",
+            "threads",
+            "fds",
+            "uptime",
+            "node.memory",
+        ] {
             assert!(facts.get(name).is_some(), "{name} is missing");
         }
     }
@@ -176,7 +194,10 @@ mod tests {
 
     #[test]
     fn a_process_that_ended_gives_no_sample() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
         let who = crate::discover::one(child.id()).unwrap();
         let mut sampler = Sampler::default();
         let mut process = sampler.open(&who).unwrap();

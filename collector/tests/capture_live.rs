@@ -143,7 +143,14 @@ fn capture_to(
 }
 
 fn capture(pid: u32, content: Content, path: &Path) -> Result<capture::Captured, CaptureError> {
-    capture_to(pid, content, path, &CaptureConfig::default(), &Cancel::default(), &mut |_| {})
+    capture_to(
+        pid,
+        content,
+        path,
+        &CaptureConfig::default(),
+        &Cancel::default(),
+        &mut |_| {},
+    )
 }
 
 fn folder() -> tempfile::TempDir {
@@ -168,13 +175,24 @@ fn a_core_holds_the_bytes_the_threads_and_the_registers() {
         for thread in &image.threads {
             assert_ne!((thread.ip, thread.sp), (0, 0), "thread {}", thread.os_id);
             let stack = image.memory.u64(thread.sp);
-            assert!(stack.is_some(), "stack of thread {} is missing", thread.os_id);
+            assert!(
+                stack.is_some(),
+                "stack of thread {} is missing",
+                thread.os_id
+            );
         }
         for page in (0..BLOCK_BYTES).step_by(4096) {
             let expected = if page / 4096 % 3 == 0 { 0 } else { page + 8 };
-            assert_eq!(image.memory.u64(target.block + page + 8), Some(expected), "page {page:#x}");
+            assert_eq!(
+                image.memory.u64(target.block + page + 8),
+                Some(expected),
+                "page {page:#x}"
+            );
         }
-        let python = image.mapped_files.iter().find(|f| f.path.to_string_lossy().contains("python"));
+        let python = image
+            .mapped_files
+            .iter()
+            .find(|f| f.path.to_string_lossy().contains("python"));
         let header = image.memory.u32(python.unwrap().start);
         assert_eq!(header, Some(u32::from_le_bytes(*b"\x7fELF")));
         assert!(!image.memory.regions().is_empty() && !image.modules.is_empty());
@@ -189,7 +207,14 @@ fn gdb_opens_the_core_and_sees_every_thread() {
     capture(target.pid(), Content::Heap, &path).unwrap();
     let exe = std::fs::read_link(format!("/proc/{}/exe", target.pid())).unwrap();
     let command = Command::new("gdb")
-        .args(["-nx", "-batch", "-ex", "info threads", "-ex", "info registers rip"])
+        .args([
+            "-nx",
+            "-batch",
+            "-ex",
+            "info threads",
+            "-ex",
+            "info registers rip",
+        ])
         .args(["-ex", &format!("x/2gx {}", target.block + 4096)])
         .args(["-ex", "bt 3"])
         .arg(exe)
@@ -198,11 +223,23 @@ fn gdb_opens_the_core_and_sees_every_thread() {
     let Ok(output) = command else {
         panic!("gdb is not installed; this test needs it (apt-get install gdb)");
     };
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert_eq!(text.matches("LWP").count() >= target.threads, true, "{text}");
-    assert!(text.contains("0x0000000000001000\t0x0000000000001008"), "{text}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        text.matches("LWP").count() >= target.threads,
+        true,
+        "{text}"
+    );
+    assert!(
+        text.contains("0x0000000000001000\t0x0000000000001008"),
+        "{text}"
+    );
     assert!(text.contains("#0 ") && text.contains("rip "), "{text}");
-    assert!(!text.contains("is not a core dump") && !text.contains("warning: Couldn't find general-purpose"), "{text}");
+    assert!(
+        !text.contains("is not a core dump")
+            && !text.contains("warning: Couldn't find general-purpose"),
+        "{text}"
+    );
 }
 
 /// Runs this test program again as a collector that captures into a pipe nobody empties, and kills it there.
@@ -219,13 +256,17 @@ fn a_collector_that_is_killed_leaves_the_target_running() {
             .spawn()
             .unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
-        let status = || std::fs::read_to_string(format!("/proc/{}/status", target.child.id())).unwrap();
+        let status =
+            || std::fs::read_to_string(format!("/proc/{}/status", target.child.id())).unwrap();
         while status().contains("TracerPid:\t0\n") {
             assert!(Instant::now() < deadline, "the collector never attached");
             std::thread::sleep(Duration::from_millis(2));
         }
         std::thread::sleep(Duration::from_millis(50));
-        assert!(!status().contains("TracerPid:\t0\n"), "it should hang in the middle of writing");
+        assert!(
+            !status().contains("TracerPid:\t0\n"),
+            "it should hang in the middle of writing"
+        );
         collector.kill().unwrap();
         collector.wait().unwrap();
         target.assert_runs();
@@ -278,13 +319,25 @@ fn a_target_that_dies_during_the_capture_gives_a_clear_error() {
         &mut |p| {
             if p.done_bytes > 8 << 20 && !killed {
                 killed = true;
-                Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+                Command::new("kill")
+                    .args(["-9", &pid.to_string()])
+                    .status()
+                    .unwrap();
                 std::thread::sleep(Duration::from_millis(100));
             }
         },
     );
     let error = result.unwrap_err();
-    assert!(matches!(error, CaptureError::Exited { when: "during the capture", .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            CaptureError::Exited {
+                when: "during the capture",
+                ..
+            }
+        ),
+        "{error}"
+    );
     target.child.wait().unwrap();
 }
 
@@ -295,18 +348,38 @@ fn cancel_and_the_longest_pause_let_the_target_go_at_once() {
     let path = folder.path().join("core");
     let cancel = Cancel::default();
     let asked = cancel.clone();
-    let result = capture_to(target.pid(), Content::Heap, &path, &CaptureConfig::default(), &cancel, &mut |p| {
-        if p.done_bytes > 1 << 20 {
-            asked.cancel();
-        }
-    });
-    assert!(matches!(result, Err(CaptureError::Cancelled { .. })), "{result:?}");
+    let result = capture_to(
+        target.pid(),
+        Content::Heap,
+        &path,
+        &CaptureConfig::default(),
+        &cancel,
+        &mut |p| {
+            if p.done_bytes > 1 << 20 {
+                asked.cancel();
+            }
+        },
+    );
+    assert!(
+        matches!(result, Err(CaptureError::Cancelled { .. })),
+        "{result:?}"
+    );
     target.assert_runs();
 
     let mut config = CaptureConfig::default();
     config.max_pause.0 = Duration::from_millis(1);
-    let result = capture_to(target.pid(), Content::Heap, &path, &config, &Cancel::default(), &mut |_| {});
-    assert!(matches!(result, Err(CaptureError::PauseExceeded { limit_ms: 1, .. })), "{result:?}");
+    let result = capture_to(
+        target.pid(),
+        Content::Heap,
+        &path,
+        &config,
+        &Cancel::default(),
+        &mut |_| {},
+    );
+    assert!(
+        matches!(result, Err(CaptureError::PauseExceeded { limit_ms: 1, .. })),
+        "{result:?}"
+    );
     target.assert_runs();
 }
 
@@ -357,7 +430,9 @@ fn a_full_disk_is_an_error_and_the_target_goes_on() {
         config: &CaptureConfig::default(),
         cancel: &Cancel::default(),
     };
-    let error = StopAndStream.capture(&job, &mut Full(4 << 20), &mut |_| {}).unwrap_err();
+    let error = StopAndStream
+        .capture(&job, &mut Full(4 << 20), &mut |_| {})
+        .unwrap_err();
     assert!(error.to_string().contains("No space left"), "{error}");
     target.assert_runs();
 }
@@ -369,7 +444,11 @@ fn signals_on_their_way_are_delivered_and_a_stopped_process_stays_stopped() {
     let program = "import signal, time, sys\nn=0\ndef h(*a):\n    global n\n    n+=1\n\
         signal.signal(signal.SIGUSR1, h)\nprint('up', flush=True)\nend=time.time()+3\n\
         while time.time()<end: time.sleep(0.01)\nprint(n, flush=True)";
-    let mut child = Command::new("python3").args(["-c", program]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new("python3")
+        .args(["-c", program])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
@@ -377,7 +456,10 @@ fn signals_on_their_way_are_delivered_and_a_stopped_process_stays_stopped() {
     let mut sent = 0;
     let until = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until {
-        Command::new("kill").args(["-USR1", &pid.to_string()]).status().unwrap();
+        Command::new("kill")
+            .args(["-USR1", &pid.to_string()])
+            .status()
+            .unwrap();
         sent += 1;
         capture(pid, Content::Heap, &path).unwrap();
         std::thread::sleep(Duration::from_millis(30));
@@ -415,7 +497,9 @@ fn a_traced_process_and_a_dead_one_are_told_apart() {
     while status().contains("TracerPid:\t0\n") {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let error = capture(child.id(), Content::Heap, &path).unwrap_err().to_string();
+    let error = capture(child.id(), Content::Heap, &path)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("is traced by process"), "{error}");
     gdb.kill().unwrap();
     gdb.wait().unwrap();
@@ -432,7 +516,9 @@ fn a_traced_process_and_a_dead_one_are_told_apart() {
             config: &config,
             cancel: &cancel,
         };
-        StopAndStream.capture(&job, &mut sink, &mut |_| {}).unwrap_err()
+        StopAndStream
+            .capture(&job, &mut sink, &mut |_| {})
+            .unwrap_err()
     };
     let error = refused(&who);
     assert!(matches!(error, CaptureError::Exited { .. }), "{error}");
@@ -457,10 +543,15 @@ fn sealed_cores_open_too_and_are_standard_zstd() {
         cancel: &Cancel::default(),
     };
     let file = File::create(&path).unwrap();
-    let mut seal = leakhound_archive::SealWriter::new(file, &leakhound_archive::SealOptions::default()).unwrap();
+    let mut seal =
+        leakhound_archive::SealWriter::new(file, &leakhound_archive::SealOptions::default())
+            .unwrap();
     StopAndStream.capture(&job, &mut seal, &mut |_| {}).unwrap();
     let sealed = seal.finish().unwrap();
     assert!(sealed.stored_bytes < sealed.raw_bytes / 2);
-    let image = leakhound_dump::open(Arc::clone(&leakhound_archive::open_readable(&path).unwrap())).unwrap();
+    let image = leakhound_dump::open(Arc::clone(
+        &leakhound_archive::open_readable(&path).unwrap(),
+    ))
+    .unwrap();
     assert_eq!(image.memory.u64(target.block + 4096), Some(4096));
 }

@@ -128,7 +128,14 @@ fn prpsinfo(process: &ProcessNotes) -> Vec<u8> {
     // State 0, `R`, not a zombie, nice 0.
     let mut out = vec![0, b'R', 0, 0, 0, 0, 0, 0];
     out.extend(0_u64.to_le_bytes());
-    for id in [process.uid, process.gid, process.pid, process.ppid, process.pgrp, process.sid] {
+    for id in [
+        process.uid,
+        process.gid,
+        process.pid,
+        process.ppid,
+        process.pgrp,
+        process.sid,
+    ] {
         out.extend(id.to_le_bytes());
     }
     out.extend(fixed::<16>(&process.name));
@@ -138,7 +145,10 @@ fn prpsinfo(process: &ProcessNotes) -> Vec<u8> {
 
 /// `NT_FILE`: count, page size, then start, end and page offset of each mapping, then their names.
 fn file_note(maps: &[Mapping]) -> Vec<u8> {
-    let files: Vec<_> = maps.iter().filter(|m| m.entry.path.starts_with('/')).collect();
+    let files: Vec<_> = maps
+        .iter()
+        .filter(|m| m.entry.path.starts_with('/'))
+        .collect();
     let mut out = Vec::new();
     out.extend((files.len() as u64).to_le_bytes());
     out.extend(PAGE.to_le_bytes());
@@ -197,15 +207,35 @@ pub fn layout(plan: &Plan, notes: &[u8]) -> io::Result<Layout> {
     }
     head.write_all(&0_u32.to_le_bytes())?;
     let shown = n_headers.min(PN_XNUM) as u16;
-    let (section_size, n_sections) = if extended { (SHDR_BYTES as u16, 1) } else { (0, 0) };
-    for half in [EHDR_BYTES as u16, PHDR_BYTES as u16, shown, section_size, n_sections, 0] {
+    let (section_size, n_sections) = if extended {
+        (SHDR_BYTES as u16, 1)
+    } else {
+        (0, 0)
+    };
+    for half in [
+        EHDR_BYTES as u16,
+        PHDR_BYTES as u16,
+        shown,
+        section_size,
+        n_sections,
+        0,
+    ] {
         head.write_all(&half.to_le_bytes())?;
     }
 
     program_header(&mut head, PT_NOTE, 0, notes_at, 0, notes.len() as u64, 0, 4)?;
     for (segment, offset) in plan.segments.iter().zip(&offsets) {
         let (bytes, memory) = (segment.file_bytes(), segment.end - segment.start);
-        program_header(&mut head, PT_LOAD, segment.flags, *offset, segment.start, bytes, memory, PAGE)?;
+        program_header(
+            &mut head,
+            PT_LOAD,
+            segment.flags,
+            *offset,
+            segment.start,
+            bytes,
+            memory,
+            PAGE,
+        )?;
     }
     if extended {
         // Section 0 exists only for its `sh_info`, at byte 44.

@@ -45,7 +45,9 @@ pub enum CaptureError {
         pid: u32,
     },
     /// It took too long.
-    #[error("process {pid} stood still for {paused_ms} ms, more than max_pause ({limit_ms} ms); it runs again, nothing was kept")]
+    #[error(
+        "process {pid} stood still for {paused_ms} ms, more than max_pause ({limit_ms} ms); it runs again, nothing was kept"
+    )]
     PauseExceeded {
         /// Process id.
         pid: u32,

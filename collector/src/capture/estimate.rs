@@ -35,7 +35,11 @@ pub fn predict(maps: &[Mapping], content: Content) -> Estimate {
         }
         Content::Heap => m.entry.rss + m.entry.swap,
     };
-    let memory_bytes = maps.iter().filter(|m| m.readable()).map(touched).sum::<u64>();
+    let memory_bytes = maps
+        .iter()
+        .filter(|m| m.readable())
+        .map(touched)
+        .sum::<u64>();
     Estimate {
         memory_bytes,
         stored_bytes: (memory_bytes as f64 * STORED_SHARE) as u64 + (1 << 20),
@@ -109,7 +113,11 @@ mod tests {
     fn a_reserve_larger_than_the_disk_leaves_no_room() {
         let folder = tempfile::tempdir().unwrap();
         assert!(room(folder.path(), 1, Reserve::Bytes(1)).unwrap().fits);
-        assert!(!room(folder.path(), 1, Reserve::Bytes(u64::MAX)).unwrap().fits);
+        assert!(
+            !room(folder.path(), 1, Reserve::Bytes(u64::MAX))
+                .unwrap()
+                .fits
+        );
         assert!(!room(folder.path(), 1, Reserve::Share(1.0)).unwrap().fits);
     }
 }

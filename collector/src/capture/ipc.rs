@@ -207,7 +207,12 @@ impl<'a> Fields<'a> {
         // `take` refuses a count past the payload, which is at most 64 KiB.
         let units = self.u32()? as usize;
         let bytes = self.take(units.saturating_mul(2))?;
-        let units: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|u| u16::from_le_bytes(*u)).collect();
+        let units: Vec<u16> = bytes
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|u| u16::from_le_bytes(*u))
+            .collect();
         let text = String::from_utf16_lossy(&units);
         Ok(text.trim_end_matches('\0').to_owned())
     }
@@ -243,10 +248,20 @@ mod tests {
     fn damaged_answers_are_errors() {
         let mut short = message(SERVER, OK, &[]);
         short[14] = 3;
-        for bytes in [&b"HTTP/1.1 200 OK\r\n\r\n   "[..], &short, &message(1, OK, &[])] {
-            assert!(matches!(read_answer(&mut &bytes[..], 1, 1), Err(IpcError::Damaged(_))));
+        for bytes in [
+            &b"HTTP/1.1 200 OK\r\n\r\n   "[..],
+            &short,
+            &message(1, OK, &[]),
+        ] {
+            assert!(matches!(
+                read_answer(&mut &bytes[..], 1, 1),
+                Err(IpcError::Damaged(_))
+            ));
         }
-        assert!(matches!(read_answer(&mut &b"DOTNET"[..], 1, 1), Err(IpcError::Io(_))));
+        assert!(matches!(
+            read_answer(&mut &b"DOTNET"[..], 1, 1),
+            Err(IpcError::Io(_))
+        ));
         let mut lying = Fields(&[0xff, 0xff, 0xff, 0xff, 0, 0]);
         assert!(matches!(lying.text(), Err(IpcError::Damaged(_))));
     }

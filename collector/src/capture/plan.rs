@@ -92,7 +92,10 @@ impl Plan {
     #[must_use]
     pub fn bytes(&self, of: impl Fn(Source) -> bool) -> u64 {
         let pieces = self.segments.iter().flat_map(|s| &s.pieces);
-        pieces.filter(|p| of(p.source)).map(|p| p.end - p.start).sum()
+        pieces
+            .filter(|p| of(p.source))
+            .map(|p| p.end - p.start)
+            .sum()
     }
 
     /// Bytes of all segments in the file.
@@ -136,7 +139,13 @@ fn treatment(mapping: &Mapping, content: Content, single_file: Option<&str>) -> 
     let special = path.starts_with("[vvar") || path == "[vsyscall]";
     let device = path.starts_with("/dev/") && !mapping.is_shared_memory();
     let kernel_object = path.starts_with("anon_inode:") || path.starts_with("socket:");
-    if !mapping.readable() || mapping.is_device || mapping.dont_dump || special || device || kernel_object {
+    if !mapping.readable()
+        || mapping.is_device
+        || mapping.dont_dump
+        || special
+        || device
+        || kernel_object
+    {
         return Treatment::Skip;
     }
     if mapping.is_shared_memory() || (mapping.shared() && !mapping.is_file()) {
@@ -184,9 +193,14 @@ pub fn plan(
         if treat == Treatment::Skip || mapping.size() == 0 {
             continue;
         }
-        let file = matches!(treat, Treatment::WholeFile | Treatment::Head) && pages.has_file(mapping);
+        let file =
+            matches!(treat, Treatment::WholeFile | Treatment::Head) && pages.has_file(mapping);
         let mut pieces = pieces_of(mapping, treat, file.then_some(plan.files.len()), pages);
-        if file && pieces.iter().any(|p| matches!(p.source, Source::File { .. })) {
+        if file
+            && pieces
+                .iter()
+                .any(|p| matches!(p.source, Source::File { .. }))
+        {
             plan.files.push(index);
         }
         for piece in &mut pieces {
@@ -292,7 +306,9 @@ fn smooth(pieces: Vec<Piece>) -> Vec<Piece> {
     for (n, piece) in pieces.iter().enumerate() {
         let between = n > 0
             && pieces[n - 1].source == Source::Memory
-            && pieces.get(n + 1).is_some_and(|p| p.source == Source::Memory);
+            && pieces
+                .get(n + 1)
+                .is_some_and(|p| p.source == Source::Memory);
         let short = piece.end - piece.start < SHORTEST_FILE_RUN;
         let mut piece = *piece;
         if between && short && matches!(piece.source, Source::File { .. }) {
@@ -317,10 +333,17 @@ fn segments_of(pieces: &[Piece], flags: u32, out: &mut Vec<Segment>) {
         };
         match out[first..].last_mut() {
             // What is absent after a head belongs to the head's segment, as in the kernel's own cores.
-            Some(last) if piece.source == Source::Absent && last.file_bytes() == last.end - last.start => {
+            Some(last)
+                if piece.source == Source::Absent && last.file_bytes() == last.end - last.start =>
+            {
                 last.end = piece.end;
             }
-            Some(last) if last.pieces.last().is_some_and(|p| p.end == piece.start && moment(p) == moment(piece)) => {
+            Some(last)
+                if last
+                    .pieces
+                    .last()
+                    .is_some_and(|p| p.end == piece.start && moment(p) == moment(piece)) =>
+            {
                 last.end = piece.end;
                 last.pieces.push(*piece);
             }
@@ -347,7 +370,12 @@ mod tests {
     impl PageStates for Fixed {
         fn states(&mut self, range: Range<u64>) -> Vec<u64> {
             let n = ((range.end - range.start) / PAGE) as usize;
-            self.0.iter().copied().chain(std::iter::repeat(0)).take(n).collect()
+            self.0
+                .iter()
+                .copied()
+                .chain(std::iter::repeat(0))
+                .take(n)
+                .collect()
         }
         fn has_file(&mut self, _: &Mapping) -> bool {
             true
@@ -372,10 +400,18 @@ mod tests {
     #[test]
     fn untouched_pages_are_zeros_and_touched_ones_are_read() {
         let map = mapping("rw-p", 4, "", PAGE);
-        let plan = plan(&[map], Content::Heap, None, &mut Fixed(vec![PRESENT, 0, SWAPPED, 0]));
+        let plan = plan(
+            &[map],
+            Content::Heap,
+            None,
+            &mut Fixed(vec![PRESENT, 0, SWAPPED, 0]),
+        );
         let sources: Vec<_> = plan.segments[0].pieces.iter().map(|p| p.source).collect();
         assert_eq!(plan.segments.len(), 1);
-        assert_eq!(sources, [Source::Memory, Source::Zeros, Source::Memory, Source::Zeros]);
+        assert_eq!(
+            sources,
+            [Source::Memory, Source::Zeros, Source::Memory, Source::Zeros]
+        );
         assert_eq!(plan.raw_bytes(), 4 * PAGE);
     }
 
@@ -396,7 +432,13 @@ mod tests {
         let shape: Vec<_> = plan
             .segments
             .iter()
-            .map(|s| ((s.end - s.start) / PAGE, s.file_bytes() / PAGE, s.is_deferred()))
+            .map(|s| {
+                (
+                    (s.end - s.start) / PAGE,
+                    s.file_bytes() / PAGE,
+                    s.is_deferred(),
+                )
+            })
             .collect();
         assert_eq!(shape, [(5, 4, true), (2, 1, false)]);
     }
@@ -415,7 +457,12 @@ mod tests {
         let gpu = mapping("rw-s", 4, "/dev/dri/card0", PAGE);
         let mut keys = mapping("rw-p", 4, "", PAGE);
         keys.dont_dump = true;
-        let plan = plan(&[gpu, keys], Content::Full, None, &mut Fixed(vec![PRESENT; 4]));
+        let plan = plan(
+            &[gpu, keys],
+            Content::Full,
+            None,
+            &mut Fixed(vec![PRESENT; 4]),
+        );
         assert_eq!(plan.segments, []);
         assert!(plan.warnings[0].contains("MADV_DONTDUMP"));
     }

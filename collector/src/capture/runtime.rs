@@ -37,13 +37,16 @@ impl CaptureMethod for RuntimeDump {
         };
         if dotnet.socket.is_none() {
             return Err(
-                "no diagnostics socket (DOTNET_EnableDiagnostics=0, or TMPDIR points elsewhere)".to_owned(),
+                "no diagnostics socket (DOTNET_EnableDiagnostics=0, or TMPDIR points elsewhere)"
+                    .to_owned(),
             );
         }
         if dotnet.single_file {
             // .NET 8 single-file hosts answer success, write nothing and leave a forked copy of the service
             // behind, holding its socket · seen with 8.0.30 · we do not ask · dotnet/diagnostics#733.
-            return Err("single-file services leave a forked copy behind when they are asked".to_owned());
+            return Err(
+                "single-file services leave a forked copy behind when they are asked".to_owned(),
+            );
         }
         Ok(())
     }
@@ -77,7 +80,12 @@ impl CaptureMethod for RuntimeDump {
             Content::Full => DumpType::Full,
         };
         let asked = Instant::now();
-        let answer = ipc::write_dump(&socket, &spool.path_inside, kind, job.config.runtime_timeout.0);
+        let answer = ipc::write_dump(
+            &socket,
+            &spool.path_inside,
+            kind,
+            job.config.runtime_timeout.0,
+        );
         let pause = asked.elapsed();
         let mut warnings = Vec::new();
         match answer {
@@ -152,8 +160,15 @@ struct Spool {
 
 impl Spool {
     fn create(target: &Identity) -> io::Result<Self> {
-        let temporary = target.env("TMPDIR").filter(|t| t.starts_with('/')).unwrap_or("/tmp");
-        let name = format!("leakhound-{}-{}", std::process::id(), jiff::Timestamp::now().as_nanosecond());
+        let temporary = target
+            .env("TMPDIR")
+            .filter(|t| t.starts_with('/'))
+            .unwrap_or("/tmp");
+        let name = format!(
+            "leakhound-{}-{}",
+            std::process::id(),
+            jiff::Timestamp::now().as_nanosecond()
+        );
         let inside = format!("{}/{name}", temporary.trim_end_matches('/'));
         let folder = PathBuf::from(format!("/proc/{}/root{inside}", target.pid));
         // Fails when the name exists, as a link or otherwise: nobody can put a folder in our way.
@@ -203,11 +218,16 @@ impl Drop for Spool {
 }
 
 fn children(pid: u32) -> BTreeSet<u32> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
     tasks
         .filter_map(|t| fs::read_to_string(t.ok()?.path().join("children")).ok())
         .flat_map(|text| {
-            let ids: Vec<u32> = text.split_ascii_whitespace().filter_map(|c| c.parse().ok()).collect();
+            let ids: Vec<u32> = text
+                .split_ascii_whitespace()
+                .filter_map(|c| c.parse().ok())
+                .collect();
             ids
         })
         .collect()
@@ -217,7 +237,11 @@ fn children(pid: u32) -> BTreeSet<u32> {
 fn still_there(before: &BTreeSet<u32>, pid: u32) -> Vec<u32> {
     let mut left: Vec<u32> = Vec::new();
     for _ in 0..10 {
-        left = children(pid).difference(before).copied().filter(|c| identity::is_alive(*c)).collect();
+        left = children(pid)
+            .difference(before)
+            .copied()
+            .filter(|c| identity::is_alive(*c))
+            .collect();
         if left.is_empty() {
             break;
         }

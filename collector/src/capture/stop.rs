@@ -32,7 +32,9 @@ pub enum StopError {
         pid: u32,
     },
     /// Somebody else traces it.
-    #[error("process {pid} is traced by process {tracer} already; a process has one tracer: end the debugger or profiler first")]
+    #[error(
+        "process {pid} is traced by process {tracer} already; a process has one tracer: end the debugger or profiler first"
+    )]
     Traced {
         /// Process id.
         pid: u32,
@@ -40,7 +42,9 @@ pub enum StopError {
         tracer: u32,
     },
     /// The kernel says no.
-    #[error("ptrace of process {pid} is not permitted ({source}): run as root or as the same user, give the agent CAP_SYS_PTRACE, and see /proc/sys/kernel/yama/ptrace_scope")]
+    #[error(
+        "ptrace of process {pid} is not permitted ({source}): run as root or as the same user, give the agent CAP_SYS_PTRACE, and see /proc/sys/kernel/yama/ptrace_scope"
+    )]
     Denied {
         /// Process id.
         pid: u32,
@@ -48,7 +52,9 @@ pub enum StopError {
         source: io::Error,
     },
     /// Some threads did not stop.
-    #[error("{waiting} of {threads} threads of process {pid} did not stop within {after_ms} ms (thread {example}); all were let go")]
+    #[error(
+        "{waiting} of {threads} threads of process {pid} did not stop within {after_ms} ms (thread {example}); all were let go"
+    )]
     Timeout {
         /// Process id.
         pid: u32,
@@ -183,7 +189,9 @@ impl Stopped {
                 if state.is_empty() || state.starts_with(['Z', 'X']) {
                     return Ok(false);
                 }
-                let tracer = field("TracerPid:").and_then(|t| t.parse().ok()).unwrap_or(0);
+                let tracer = field("TracerPid:")
+                    .and_then(|t| t.parse().ok())
+                    .unwrap_or(0);
                 return Err(if tracer != 0 {
                     StopError::Traced { pid, tracer }
                 } else {
@@ -221,7 +229,11 @@ impl Stopped {
                 let mut status = 0;
                 // SAFETY: `status` outlives the call.
                 let r = unsafe {
-                    libc::waitpid(tid as libc::pid_t, &mut status, libc::__WALL | libc::WNOHANG)
+                    libc::waitpid(
+                        tid as libc::pid_t,
+                        &mut status,
+                        libc::__WALL | libc::WNOHANG,
+                    )
                 };
                 if r == 0 {
                     left.push(tid);

@@ -99,7 +99,10 @@ fn run(
     let maps = proc_maps::of_process(pid).map_err(read("smaps"))?;
     let mut pages = LivePages::open(pid).map_err(read("pagemap"))?;
     let single_file = job.target.dotnet.as_ref().is_some_and(|d| d.single_file);
-    let bundle = executable.as_ref().filter(|_| single_file).and_then(|e| e.to_str());
+    let bundle = executable
+        .as_ref()
+        .filter(|_| single_file)
+        .and_then(|e| e.to_str());
     let plan = plan::plan(&maps, job.content, bundle, &mut pages);
     let notes = ProcessNotes { auxv, ..notes };
     let notes = core_file::notes(&notes, &stopped.threads(), &maps);
@@ -163,7 +166,12 @@ fn process_notes(target: &Identity) -> ProcessNotes {
     let stat = fs::read_to_string(format!("/proc/{}/stat", target.pid)).unwrap_or_default();
     let fields: Vec<u32> = stat
         .rsplit_once(") ")
-        .map(|(_, rest)| rest.split(' ').skip(1).take(3).map(|f| f.parse().unwrap_or(0)))
+        .map(|(_, rest)| {
+            rest.split(' ')
+                .skip(1)
+                .take(3)
+                .map(|f| f.parse().unwrap_or(0))
+        })
         .map(Iterator::collect)
         .unwrap_or_default();
     let field = |n: usize| fields.get(n).copied().unwrap_or(0);
@@ -301,11 +309,14 @@ impl Writer<'_, '_> {
             }
             let want = CHUNK.min((size - at) as usize);
             let got = source.map_or(0, |f| {
-                f.read_at(&mut self.buffer[..want], offset + at).unwrap_or(0)
+                f.read_at(&mut self.buffer[..want], offset + at)
+                    .unwrap_or(0)
             });
             if got == 0 {
                 // The last page of a mapping reaches past the end of its file: zeros there are right.
-                let end_of_file = source.and_then(|f| f.metadata().ok()).map_or(0, |m| m.len());
+                let end_of_file = source
+                    .and_then(|f| f.metadata().ok())
+                    .map_or(0, |m| m.len());
                 if offset + at < end_of_file || end_of_file.next_multiple_of(PAGE) < offset + size {
                     self.changed += size - at;
                 }
@@ -350,7 +361,8 @@ impl LivePages {
             let file = File::open(format!("/proc/{}/root{}", self.pid, e.path)).ok()?;
             let meta = file.metadata().ok()?;
             let device = (libc::major(meta.dev()), libc::minor(meta.dev()));
-            (meta.is_file() && meta.ino() == mapping.inode && device == mapping.device).then_some(file)
+            (meta.is_file() && meta.ino() == mapping.inode && device == mapping.device)
+                .then_some(file)
         };
         File::open(exact).ok().or_else(by_path)
     }

@@ -1,6 +1,8 @@
 //! A mistake in the configuration, shown where it was made.
 
-use super::suggest::nearest;
+use leakhound_rules::Diagnostic;
+use leakhound_rules::Origin;
+use leakhound_rules::diagnostic::{Fault, nearest};
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -12,49 +14,98 @@ pub struct Problem {
     pub key: String,
     /// What is wrong, one sentence.
     pub message: String,
-    /// What to write instead, when that can be guessed.
-    pub suggestion: Option<String>,
-    /// Bytes of the text that are wrong.
-    pub span: Option<Range<usize>>,
+    /// The place with a caret under it, when it is known.
+    pub diagnostic: Option<Diagnostic>,
 }
 
 /// Problems as they are found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Problems {
+    file: PathBuf,
+    text: String,
     list: Vec<Problem>,
 }
 
 impl Problems {
+    /// No problems yet in `text`, the content of `file`.
+    #[must_use]
+    pub fn new(file: &Path, text: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            text: text.to_owned(),
+            list: Vec::new(),
+        }
+    }
+
     /// True when nothing is wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Adds a problem at a place in the text.
+    /// The text that is being checked, for parsers that show their own faults in it.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The file as it is shown.
+    #[must_use]
+    pub fn file(&self) -> String {
+        self.file.display().to_string()
+    }
+
+    /// Adds a problem, at a place in the text when that is known.
     pub fn push(
         &mut self,
         key: impl Into<String>,
         message: impl Into<String>,
         span: Option<Range<usize>>,
-        suggestion: Option<String>,
+        suggestion: Option<&str>,
     ) {
+        let (key, message) = (key.into(), message.into());
+        let file = self.file();
+        let diagnostic = span.map(|span| {
+            let shown = if key.is_empty() {
+                message.clone()
+            } else {
+                format!("{key}: {message}")
+            };
+            let fault = Fault::new(span, shown).did_you_mean(suggestion);
+            Origin::alone(&file, &self.text).diagnostic(fault)
+        });
         self.list.push(Problem {
-            key: key.into(),
-            message: message.into(),
-            suggestion,
-            span,
+            key,
+            message,
+            diagnostic,
+        });
+    }
+
+    /// Adds what another parser found in the same text.
+    pub fn push_diagnostic(&mut self, key: &str, mut diagnostic: Diagnostic) {
+        let message = diagnostic.message.clone();
+        diagnostic.message = format!("{key}: {message}");
+        self.list.push(Problem {
+            key: key.to_owned(),
+            message,
+            diagnostic: Some(diagnostic),
         });
     }
 
     /// Adds what the TOML reader said.
-    pub(super) fn push_toml(&mut self, key: String, error: &toml::de::Error) {
+    pub(super) fn push_toml(&mut self, key: &str, error: &toml::de::Error) {
         let message = error.message().trim().to_owned();
-        let suggestion = unknown_name(&message).and_then(|(wrong, known)| {
-            nearest(&wrong, known.iter().map(String::as_str)).map(str::to_owned)
+        let names = unknown_name(&message);
+        let suggestion = names.as_ref().and_then(|(wrong, known)| {
+            // `cool_down` is meant as `cooldown`: separators are compared last.
+            let plain = wrong.replace(['_', '-'], "");
+            let known = || known.iter().map(String::as_str);
+            known()
+                .find(|k| **k == plain)
+                .or_else(|| nearest(wrong, known()))
         });
-        let key = if key == "." { String::new() } else { key };
-        self.push(key, message, error.span(), suggestion);
+        let key = if key == "." { "" } else { key };
+        self.push(key, message.clone(), error.span(), suggestion);
     }
 }
 
@@ -75,38 +126,21 @@ pub struct ConfigError {
     pub file: PathBuf,
     /// What is wrong, in the order of the text.
     pub problems: Vec<Problem>,
-    text: String,
 }
 
-impl ConfigError {
-    pub(super) fn new(file: &Path, text: &str, problems: Problems) -> Self {
-        let mut problems = problems.list;
-        problems.sort_by_key(|p| p.span.as_ref().map_or(usize::MAX, |s| s.start));
+impl From<Problems> for ConfigError {
+    fn from(problems: Problems) -> Self {
+        let mut list = problems.list;
+        list.sort_by_key(|p| {
+            p.diagnostic
+                .as_ref()
+                .map_or((usize::MAX, 0), |d| (d.line, d.column))
+        });
         Self {
-            file: file.to_owned(),
-            problems,
-            text: text.to_owned(),
+            file: problems.file,
+            problems: list,
         }
     }
-
-    /// Line and column of a problem, both from 1.
-    #[must_use]
-    pub fn position(&self, problem: &Problem) -> Option<(usize, usize)> {
-        let start = floor(&self.text, problem.span.as_ref()?.start);
-        let before = &self.text[..start];
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-        Some((line, column))
-    }
-}
-
-/// The nearest character boundary at or before `at`.
-fn floor(text: &str, at: usize) -> usize {
-    let mut at = at.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
 }
 
 impl fmt::Display for ConfigError {
@@ -115,34 +149,16 @@ impl fmt::Display for ConfigError {
             if index > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{}", self.file.display())?;
-            let position = self.position(problem);
-            if let Some((line, column)) = position {
-                write!(f, ":{line}:{column}")?;
-            }
-            write!(f, ": ")?;
-            if !problem.key.is_empty() {
-                write!(f, "{}: ", problem.key)?;
-            }
-            write!(f, "{}", problem.message)?;
-            if let (Some((line, column)), Some(span)) = (position, &problem.span) {
-                let source = self.text.lines().nth(line - 1).unwrap_or_default();
-                let wide = self.text[floor(&self.text, span.start)..floor(&self.text, span.end)]
-                    .lines()
-                    .next()
-                    .map_or(1, |l| l.chars().count().max(1));
-                let gutter = line.to_string();
-                let blank = " ".repeat(gutter.len());
-                // Tabs stay tabs, so that the caret stands under its character in any terminal.
-                let pad: String = source
-                    .chars()
-                    .take(column - 1)
-                    .map(|c| if c == '\t' { '\t' } else { ' ' })
-                    .collect();
-                write!(f, "\n {gutter} | {source}\n {blank} | {pad}{}", "^".repeat(wide))?;
-            }
-            if let Some(suggestion) = &problem.suggestion {
-                write!(f, "\n   did you mean `{suggestion}`?")?;
+            match &problem.diagnostic {
+                Some(diagnostic) => write!(f, "{diagnostic}")?,
+                None => {
+                    let file = self.file.display();
+                    write!(
+                        f,
+                        "error: {}: {}\n --> {file}",
+                        problem.key, problem.message
+                    )?;
+                }
             }
         }
         Ok(())

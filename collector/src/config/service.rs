@@ -183,10 +183,20 @@ pub(super) fn check_all(services: &[ServiceConfig], problems: &mut Problems) {
             );
         } else if RESERVED_NAMES.contains(&name) {
             let message = format!("`{name}` is a name that the archive uses itself");
-            problems.push(format!("{key}.name"), message, service.name.span.clone(), None);
+            problems.push(
+                format!("{key}.name"),
+                message,
+                service.name.span.clone(),
+                None,
+            );
         } else if !names.insert(name.to_owned()) {
             let message = format!("a second service is called `{name}`");
-            problems.push(format!("{key}.name"), message, service.name.span.clone(), None);
+            problems.push(
+                format!("{key}.name"),
+                message,
+                service.name.span.clone(),
+                None,
+            );
         }
         check_one(&key, service, problems);
     }
@@ -209,7 +219,10 @@ fn check_one(key: &str, service: &ServiceConfig, problems: &mut Problems) {
     for (index, config) in service.trigger.iter().enumerate() {
         let key = format!("{key}.trigger[{index}]");
         if !seen.insert(&config.name) {
-            let message = format!("a second trigger of this service is called `{}`", config.name);
+            let message = format!(
+                "a second trigger of this service is called `{}`",
+                config.name
+            );
             problems.push(format!("{key}.name"), message, None, None);
         }
         trigger::check(&format!("{key}.when"), &config.when, problems);

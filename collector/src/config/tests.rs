@@ -46,7 +46,7 @@ original = "remove"
 fn an_empty_file_is_all_defaults_and_the_default_triggers_are_valid() {
     let config = read("").unwrap();
     assert_eq!(config, Config::default());
-    let mut problems = Problems::default();
+    let mut problems = Problems::new(Path::new("x"), "");
     for trigger in ServiceConfig::named("x").triggers() {
         crate::trigger::check("when", &trigger.when, &mut problems);
     }
@@ -56,24 +56,50 @@ fn an_empty_file_is_all_defaults_and_the_default_triggers_are_valid() {
 #[test]
 fn an_unknown_key_is_refused_with_its_place_and_the_nearest_valid_one() {
     let error = read("[[service]]\nname = \"a\"\ncool_down = \"1 h\"\n").unwrap_err();
-    assert!(error.starts_with("leakhound.toml:3:1: service[0]"), "{error}");
-    assert!(error.contains("unknown field `cool_down`"), "{error}");
-    assert!(error.contains("3 | cool_down = \"1 h\"\n   | ^^^^^^^^^"), "{error}");
+    assert!(
+        error.starts_with("error: service[0].cool_down: unknown field `cool_down`"),
+        "{error}"
+    );
+    assert!(error.contains("--> leakhound.toml:3:1\n"), "{error}");
+    assert!(
+        error.contains("3 | cool_down = \"1 h\"\n  | ^^^^^^^^^"),
+        "{error}"
+    );
     assert!(error.contains("did you mean `cooldown`?"), "{error}");
 }
 
 #[test]
 fn impossible_units_and_values_are_refused_where_they_stand() {
     for (text, at, why) in [
-        ("[[service]]\nname = \"a\"\nevery = \"5 GB\"\n", ":3:9:", "5 GB"),
-        ("[[service]]\nname = \"a\"\nevery = \"5\"\n", ":3:9:", "unit"),
-        ("[[service]]\nname = \"a\"\nlimit = \"3 a day\"\n", ":3:9:", "per"),
-        ("[capture]\nreserve = \"110%\"\n", ":2:11:", "110%"),
-        ("[capture]\nmethod = \"atuo\"\n", ":2:10:", "did you mean `auto`?"),
+        (
+            "[[service]]\nname = \"a\"\nevery = \"5 GB\"\n",
+            ":3:9\n",
+            "5 GB",
+        ),
+        (
+            "[[service]]\nname = \"a\"\nevery = \"5\"\n",
+            ":3:9\n",
+            "unit",
+        ),
+        (
+            "[[service]]\nname = \"a\"\nlimit = \"3 a day\"\n",
+            ":3:9\n",
+            "per",
+        ),
+        ("[capture]\nreserve = \"110%\"\n", ":2:11\n", "110%"),
+        (
+            "[capture]\nmethod = \"atuo\"\n",
+            ":2:10\n",
+            "did you mean `auto`?",
+        ),
         ("[capture]\nlevel = 77\n", ":", "1 to 19"),
         ("[[service]]\nname = \"a\"\nkind = \"facts\"\n", ":", "heap"),
         ("[[service]]\nprocess = \"x\"\n", ":", "name"),
-        ("[[service]]\nname = \"a\"\n[[service]]\nname = \"a\"\n", ":4:8:", "second"),
+        (
+            "[[service]]\nname = \"a\"\n[[service]]\nname = \"a\"\n",
+            ":4:8\n",
+            "second",
+        ),
         ("[adopt]\nfolders = [\"crash\"]\n", ":", "absolute"),
         ("[[service]\n", ":1:", ""),
     ] {
@@ -86,8 +112,14 @@ fn impossible_units_and_values_are_refused_where_they_stand() {
 fn a_trigger_that_cannot_work_is_refused_at_load() {
     let text = "[[service]]\nname = \"a\"\n[[service.trigger]]\nname = \"t\"\nwhen = \"private_byte > 1 GB\"\n";
     let error = read(text).unwrap_err();
-    assert!(error.contains("leakhound.toml:5:9: service[0].trigger[0].when"), "{error}");
-    assert!(error.contains("  | when = \"private_byte > 1 GB\"\n   |         ^^^^^^^^^^^^"), "{error}");
+    assert!(
+        error.contains("service[0].trigger[0].when: ") && error.contains("leakhound.toml:5:9\n"),
+        "{error}"
+    );
+    assert!(
+        error.contains("5 | when = \"private_byte > 1 GB\"\n  |         ^^^^^^^^^^^^"),
+        "{error}"
+    );
     assert!(error.contains("did you mean `private_bytes`?"), "{error}");
 }
 
@@ -97,5 +129,8 @@ fn wildcards_match_linearly() {
     assert!(!p.matches(&"a".repeat(4000)));
     assert!(Pattern::new("Shop.*").matches("Shop.Cart"));
     assert!(!Pattern::new("Shop.*").matches("MyShop.Cart"));
-    assert!(Pattern::new("Cart").found_in("dotnet Cart.dll") && !Pattern::new("Cart").matches("Cart.dll"));
+    assert!(
+        Pattern::new("Cart").found_in("dotnet Cart.dll")
+            && !Pattern::new("Cart").matches("Cart.dll")
+    );
 }

@@ -1,11 +1,33 @@
 //! Values with units, as they are written in the configuration.
 
-use super::units;
-use serde::de::{Deserializer, Error};
+use leakhound_rules::units::{Quantity, format_bytes, format_exact};
+use leakhound_rules::vocabulary::Kind;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error};
 use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
+
+/// Milliseconds of `10 min`.
+fn duration_ms(text: &str) -> Result<u64, String> {
+    quantity(text, Kind::Duration, "a time span such as `10 min`")
+}
+
+/// Bytes of `5 GB`.
+fn bytes(text: &str) -> Result<u64, String> {
+    quantity(text, Kind::Bytes, "a size such as `500 MB`")
+}
+
+fn quantity(text: &str, kind: Kind, expected: &str) -> Result<u64, String> {
+    let quantity = Quantity::parse(text).map_err(|e| e.to_string())?;
+    match quantity.kind {
+        Some(found) if found == kind => Ok(quantity.value as u64),
+        None => Err(format!("`{text}` has no unit; {expected} is expected")),
+        Some(_) => Err(format!(
+            "`{text}` is of another kind; {expected} is expected"
+        )),
+    }
+}
 
 /// A time span, `"5 s"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,14 +49,17 @@ impl Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&units::show_ms(self.as_ms()))
+        f.write_str(&format_exact(Quantity {
+            value: self.as_ms() as f64,
+            kind: Some(Kind::Duration),
+        }))
     }
 }
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = String::deserialize(d)?;
-        units::duration_ms(&text)
+        duration_ms(&text)
             .map(|ms| Self(Duration::from_millis(ms)))
             .map_err(D::Error::custom)
     }
@@ -47,13 +72,13 @@ pub struct Size(pub u64);
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = String::deserialize(d)?;
-        units::bytes(&text).map(Self).map_err(D::Error::custom)
+        bytes(&text).map(Self).map_err(D::Error::custom)
     }
 }
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&units::show_bytes(self.0))
+        f.write_str(&format_bytes(self.0 as f64))
     }
 }
 
@@ -81,7 +106,7 @@ impl<'de> Deserialize<'de> for Reserve {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = String::deserialize(d)?;
         let Some(percent) = text.trim().strip_suffix('%') else {
-            return units::bytes(&text).map(Self::Bytes).map_err(D::Error::custom);
+            return bytes(&text).map(Self::Bytes).map_err(D::Error::custom);
         };
         match percent.trim().parse::<f64>() {
             Ok(p) if (0.0..=100.0).contains(&p) => Ok(Self::Share(p / 100.0)),
@@ -109,14 +134,20 @@ impl<'de> Deserialize<'de> for CountLimit {
 }
 
 fn parse_limit(text: &str) -> Result<CountLimit, String> {
-    let bad = |why: &str| format!("`{text}` is not a limit: {why}; write it as `3 per day` or `10 per 12 h`");
-    let (count, span) = text.split_once(" per ").ok_or_else(|| bad("` per ` is missing"))?;
+    let bad = |why: &str| {
+        format!("`{text}` is not a limit: {why}; write it as `3 per day` or `10 per 12 h`")
+    };
+    let (count, span) = text
+        .split_once(" per ")
+        .ok_or_else(|| bad("` per ` is missing"))?;
     let count = count
         .trim()
         .parse()
         .map_err(|_| bad("the count before `per` must be a whole number"))?;
     if count == 0 {
-        return Err(bad("a limit of 0 would never capture; remove the service instead"));
+        return Err(bad(
+            "a limit of 0 would never capture; remove the service instead",
+        ));
     }
     let span = span.trim();
     // "per day" means per one day.
@@ -125,7 +156,7 @@ fn parse_limit(text: &str) -> Result<CountLimit, String> {
     } else {
         format!("1 {span}")
     };
-    let per = units::duration_ms(&spelled).map_err(|e| bad(&e))?;
+    let per = duration_ms(&spelled).map_err(|e| bad(&e))?;
     if per == 0 {
         return Err(bad("the span must be longer than nothing"));
     }
@@ -200,7 +231,9 @@ impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = String::deserialize(d)?;
         if text.is_empty() {
-            return Err(D::Error::custom("an empty name matches nothing; write a name, or `*` for all"));
+            return Err(D::Error::custom(
+                "an empty name matches nothing; write a name, or `*` for all",
+            ));
         }
         Ok(Self(text))
     }

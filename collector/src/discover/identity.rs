@@ -23,7 +23,10 @@ pub fn start_ticks(pid: u32) -> io::Result<u64> {
 
 /// A field of `stat` by its number in proc(5); those after the name, which may hold spaces and parentheses.
 pub(crate) fn stat_field(stat: &str, number: usize) -> Option<&str> {
-    stat.rsplit_once(") ")?.1.split(' ').nth(number.checked_sub(3)?)
+    stat.rsplit_once(") ")?
+        .1
+        .split(' ')
+        .nth(number.checked_sub(3)?)
 }
 
 /// True while the process has memory: not gone, not a zombie.
@@ -43,9 +46,15 @@ pub fn read(pid: u32, cache: &mut SingleFileCache) -> io::Result<Identity> {
     let executable = fs::read_link(root.join("exe")).ok();
     let arguments = list(&root.join("cmdline"));
     let environment = kept_environment(&list(&root.join("environ")));
-    let comm = fs::read_to_string(root.join("comm")).unwrap_or_default().trim_end().to_owned();
+    let comm = fs::read_to_string(root.join("comm"))
+        .unwrap_or_default()
+        .trim_end()
+        .to_owned();
     let status = fs::read_to_string(root.join("status")).unwrap_or_default();
-    let inner_pid = status_words(&status, "NSpid:").last().copied().unwrap_or(pid);
+    let inner_pid = status_words(&status, "NSpid:")
+        .last()
+        .copied()
+        .unwrap_or(pid);
     let (inner_pid, uid, gid) = (
         inner_pid,
         status_words(&status, "Uid:").first().copied().unwrap_or(0),
@@ -116,7 +125,10 @@ fn kept_environment(all: &[String]) -> BTreeMap<String, String> {
     all.iter()
         .filter_map(|pair| pair.split_once('='))
         .filter(|(name, _)| {
-            ["DOTNET_", "COMPlus_", "Fabric_"].iter().any(|p| name.starts_with(p)) || *name == "TMPDIR"
+            ["DOTNET_", "COMPlus_", "Fabric_"]
+                .iter()
+                .any(|p| name.starts_with(p))
+                || *name == "TMPDIR"
         })
         .map(|(name, value)| {
             let value = if crate::mask::is_secret_name(name) {
@@ -153,8 +165,13 @@ fn name_of(arguments: &[String], executable: Option<&Path>, comm: &str) -> Strin
 
 /// Numbers of a line of `status`.
 fn status_words(status: &str, key: &str) -> Vec<u32> {
-    let line = status.lines().find_map(|l| l.strip_prefix(key)).unwrap_or_default();
-    line.split_ascii_whitespace().filter_map(|w| w.parse().ok()).collect()
+    let line = status
+        .lines()
+        .find_map(|l| l.strip_prefix(key))
+        .unwrap_or_default();
+    line.split_ascii_whitespace()
+        .filter_map(|w| w.parse().ok())
+        .collect()
 }
 
 /// The path of the memory cgroup: of the `memory` controller (v1), else the unified one (v2).
@@ -207,16 +224,34 @@ mod tests {
 
     #[test]
     fn the_assembly_names_a_framework_dependent_service() {
-        assert_eq!(name(&["dotnet", "/app/Shop.Cart.dll", "--x.dll"], "/usr/bin/dotnet"), "Shop.Cart");
-        assert_eq!(name(&["dotnet", "exec", "--depsfile", "a.json", "Web.dll"], "/d/dotnet"), "Web");
+        assert_eq!(
+            name(
+                &["dotnet", "/app/Shop.Cart.dll", "--x.dll"],
+                "/usr/bin/dotnet"
+            ),
+            "Shop.Cart"
+        );
+        assert_eq!(
+            name(
+                &["dotnet", "exec", "--depsfile", "a.json", "Web.dll"],
+                "/d/dotnet"
+            ),
+            "Web"
+        );
         assert_eq!(name(&["/app/Worker", "a.dll"], "/app/Worker"), "Worker");
         assert_eq!(name(&["dotnet", "--version"], "/d/dotnet"), "dotnet");
     }
 
     #[test]
     fn cgroups_of_both_versions_are_found() {
-        assert_eq!(memory_cgroup("9:name=systemd:/\n4:memory:/a/b\n0::/c\n"), "/a/b");
-        assert_eq!(memory_cgroup("0::/system.slice/cart.service\n"), "/system.slice/cart.service");
+        assert_eq!(
+            memory_cgroup("9:name=systemd:/\n4:memory:/a/b\n0::/c\n"),
+            "/a/b"
+        );
+        assert_eq!(
+            memory_cgroup("0::/system.slice/cart.service\n"),
+            "/system.slice/cart.service"
+        );
         assert_eq!(memory_cgroup(""), "/");
     }
 
@@ -230,7 +265,13 @@ mod tests {
     #[test]
     fn we_know_ourselves() {
         let me = read(std::process::id(), &mut SingleFileCache::default()).unwrap();
-        assert_eq!(me.inner_pid, status_words(&fs::read_to_string("/proc/self/status").unwrap(), "NSpid:").last().copied().unwrap());
+        assert_eq!(
+            me.inner_pid,
+            status_words(&fs::read_to_string("/proc/self/status").unwrap(), "NSpid:")
+                .last()
+                .copied()
+                .unwrap()
+        );
         assert!(me.start_ticks > 0 && me.started_ms > 0);
         assert_eq!(me.dotnet, None);
         assert!(!me.environment.contains_key("PATH"));

@@ -5,7 +5,10 @@ use crate::identity::Identity;
 
 /// The service of a process and the name it is archived under: the first service that matches owns it.
 #[must_use]
-pub fn owner<'c>(services: &'c [ServiceConfig], process: &Identity) -> Option<(&'c ServiceConfig, String)> {
+pub fn owner<'c>(
+    services: &'c [ServiceConfig],
+    process: &Identity,
+) -> Option<(&'c ServiceConfig, String)> {
     services
         .iter()
         .find(|service| matches(service, process))
@@ -19,7 +22,9 @@ fn archived_name(service: &ServiceConfig, process: &Identity) -> String {
         return name.clone();
     }
     if name.starts_with("fabric:/") {
-        let fabric = process.env("Fabric_ServiceName").or(process.env("Fabric_ApplicationName"));
+        let fabric = process
+            .env("Fabric_ServiceName")
+            .or(process.env("Fabric_ApplicationName"));
         return fabric.unwrap_or(&process.name).to_owned();
     }
     process.name.clone()
@@ -46,10 +51,18 @@ pub fn matches(service: &ServiceConfig, process: &Identity) -> bool {
         m.pid.map(|pid| pid == process.pid),
         m.executable.as_ref().map(|p| p.matches(&executable)),
         m.folder.as_ref().map(|p| p.matches(&folder)),
-        m.application.as_ref().map(|p| p.matches(env("Fabric_ApplicationName"))),
-        m.service.as_ref().map(|p| p.matches(env("Fabric_ServiceName"))),
-        m.service_package.as_ref().map(|p| p.matches(env("Fabric_ServicePackageName"))),
-        m.code_package.as_ref().map(|p| p.matches(env("Fabric_CodePackageName"))),
+        m.application
+            .as_ref()
+            .map(|p| p.matches(env("Fabric_ApplicationName"))),
+        m.service
+            .as_ref()
+            .map(|p| p.matches(env("Fabric_ServiceName"))),
+        m.service_package
+            .as_ref()
+            .map(|p| p.matches(env("Fabric_ServicePackageName"))),
+        m.code_package
+            .as_ref()
+            .map(|p| p.matches(env("Fabric_CodePackageName"))),
     ]
     .into_iter()
     .flatten()
@@ -62,8 +75,13 @@ pub fn matches(service: &ServiceConfig, process: &Identity) -> bool {
 
 /// Assembly, executable or `comm`.
 fn named(pattern: &Pattern, process: &Identity) -> bool {
-    let file = process.executable.as_ref().and_then(|e| e.file_name()?.to_str());
-    pattern.matches(&process.name) || pattern.matches(&process.comm) || file.is_some_and(|f| pattern.matches(f))
+    let file = process
+        .executable
+        .as_ref()
+        .and_then(|e| e.file_name()?.to_str());
+    pattern.matches(&process.name)
+        || pattern.matches(&process.comm)
+        || file.is_some_and(|f| pattern.matches(f))
 }
 
 fn by_name(name: &str, process: &Identity) -> bool {
@@ -93,7 +111,8 @@ mod tests {
             dotnet: Some(DotNet::default()),
             ..Identity::default()
         };
-        i.environment.insert("Fabric_ServiceName".into(), "fabric:/Shop/Cart".into());
+        i.environment
+            .insert("Fabric_ServiceName".into(), "fabric:/Shop/Cart".into());
         i
     }
 
@@ -108,7 +127,11 @@ mod tests {
             ("Shop", false),
             ("*", true),
         ] {
-            assert_eq!(matches(&ServiceConfig::named(name), &cart()), fits, "{name}");
+            assert_eq!(
+                matches(&ServiceConfig::named(name), &cart()),
+                fits,
+                "{name}"
+            );
         }
         let shell = Identity {
             name: "bash".into(),
@@ -131,8 +154,13 @@ mod tests {
 
     #[test]
     fn the_first_service_owns_a_process_and_a_pattern_takes_its_name() {
-        let services = [ServiceConfig::named("nobody"), ServiceConfig::named("Shop.*"), ServiceConfig::named("*")];
-        let (service, name) = owner(&services, &cart()).map_or((None, String::new()), |(s, n)| (Some(s), n));
+        let services = [
+            ServiceConfig::named("nobody"),
+            ServiceConfig::named("Shop.*"),
+            ServiceConfig::named("*"),
+        ];
+        let (service, name) =
+            owner(&services, &cart()).map_or((None, String::new()), |(s, n)| (Some(s), n));
         assert_eq!(service, Some(&services[1]));
         assert_eq!(name, "Shop.Cart");
     }

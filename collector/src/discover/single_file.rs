@@ -1,7 +1,7 @@
 //! Whether an executable carries the .NET runtime within itself.
 
-use leakhound_archive::read_at::PlainFile;
 use leakhound_archive::ReadAt;
+use leakhound_archive::read_at::PlainFile;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -35,7 +35,8 @@ impl SingleFileCache {
         if let Some(known) = self.known.get(&key) {
             return *known;
         }
-        let answer = PlainFile::open(path).is_ok_and(|file| exports_runtime(&file).unwrap_or(false));
+        let answer =
+            PlainFile::open(path).is_ok_and(|file| exports_runtime(&file).unwrap_or(false));
         if self.known.len() >= MAX_CACHED {
             self.known.clear();
         }
@@ -79,11 +80,15 @@ fn array<const N: usize>(file: &dyn ReadAt, at: u64) -> Option<[u8; N]> {
 
 /// Little-endian, at an offset that lies within the array by construction.
 fn word(bytes: &[u8; 64], at: usize) -> u64 {
-    bytes[at..].first_chunk().map_or(0, |b| u64::from_le_bytes(*b))
+    bytes[at..]
+        .first_chunk()
+        .map_or(0, |b| u64::from_le_bytes(*b))
 }
 
 fn half(bytes: &[u8; 64], at: usize) -> u64 {
-    bytes[at..].first_chunk().map_or(0, |b| u64::from(u16::from_le_bytes(*b)))
+    bytes[at..]
+        .first_chunk()
+        .map_or(0, |b| u64::from(u16::from_le_bytes(*b)))
 }
 
 #[cfg(test)]

@@ -13,7 +13,10 @@ const MAX_ENTRIES: usize = 100_000;
 /// earlier process of the same id apart.
 #[must_use]
 pub fn find(identity: &Identity) -> Option<PathBuf> {
-    let temporary = identity.env("TMPDIR").filter(|t| t.starts_with('/')).unwrap_or("/tmp");
+    let temporary = identity
+        .env("TMPDIR")
+        .filter(|t| t.starts_with('/'))
+        .unwrap_or("/tmp");
     let folder = PathBuf::from(format!(
         "/proc/{}/root/{}",
         identity.pid,
@@ -26,7 +29,10 @@ pub fn find(identity: &Identity) -> Option<PathBuf> {
         .collect();
     // Sockets of dead processes stay behind; the runtime's key is its start time in ticks since boot.
     let exact = format!("{prefix}{}-socket", identity.start_ticks);
-    if let Some(path) = found.iter().find(|p| p.file_name().is_some_and(|n| n == exact.as_str())) {
+    if let Some(path) = found
+        .iter()
+        .find(|p| p.file_name().is_some_and(|n| n == exact.as_str()))
+    {
         return Some(path.clone());
     }
     found.sort_by_key(|p| fs::metadata(p).and_then(|m| m.modified()).ok());
@@ -36,7 +42,9 @@ pub fn find(identity: &Identity) -> Option<PathBuf> {
 /// Ids (in the innermost namespace) that sockets in a folder name, to see new processes without asking each.
 pub fn ids(folder: &Path) -> impl Iterator<Item = u32> {
     names(folder).filter_map(|name| {
-        let rest = name.strip_prefix("dotnet-diagnostic-")?.strip_suffix("-socket")?;
+        let rest = name
+            .strip_prefix("dotnet-diagnostic-")?
+            .strip_suffix("-socket")?;
         rest.split('-').next()?.parse().ok()
     })
 }
@@ -57,7 +65,11 @@ mod tests {
     #[test]
     fn sockets_name_their_process_and_other_files_do_not() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["dotnet-diagnostic-77-123-socket", "dotnet-diagnostic-x-1-socket", "clr-debug-pipe-77-1-in"] {
+        for name in [
+            "dotnet-diagnostic-77-123-socket",
+            "dotnet-diagnostic-x-1-socket",
+            "clr-debug-pipe-77-1-in",
+        ] {
             fs::write(folder.path().join(name), "").unwrap();
         }
         assert_eq!(ids(folder.path()).collect::<Vec<_>>(), [77]);
@@ -67,7 +79,13 @@ mod tests {
     fn the_socket_of_this_start_is_preferred() {
         let folder = tempfile::tempdir().unwrap();
         for key in ["5", "4242", "9"] {
-            fs::write(folder.path().join(format!("dotnet-diagnostic-31-{key}-socket")), "").unwrap();
+            fs::write(
+                folder
+                    .path()
+                    .join(format!("dotnet-diagnostic-31-{key}-socket")),
+                "",
+            )
+            .unwrap();
         }
         let mut who = Identity {
             pid: std::process::id(),
@@ -75,7 +93,12 @@ mod tests {
             start_ticks: 4242,
             ..Identity::default()
         };
-        who.environment.insert("TMPDIR".into(), folder.path().display().to_string());
-        assert!(find(&who).unwrap().ends_with("dotnet-diagnostic-31-4242-socket"));
+        who.environment
+            .insert("TMPDIR".into(), folder.path().display().to_string());
+        assert!(
+            find(&who)
+                .unwrap()
+                .ends_with("dotnet-diagnostic-31-4242-socket")
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The memory limit that binds: version 1 and 2 control groups, every level up to the root.
 
-use super::process::{number, read};
 use super::Facts;
+use super::process::{number, read};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -133,7 +133,9 @@ impl Mounts {
             let mut at = Some(folder.as_path());
             for _ in 0..MAX_DEPTH {
                 let Some(here) = at else { break };
-                if let (Ok(limit), Ok(usage)) = (File::open(here.join(limit)), File::open(here.join(usage))) {
+                if let (Ok(limit), Ok(usage)) =
+                    (File::open(here.join(limit)), File::open(here.join(usage)))
+                {
                     group.levels.push(Level {
                         folder: here.to_owned(),
                         limit,
@@ -144,7 +146,9 @@ impl Mounts {
                 if group.pressure.is_none() {
                     group.pressure = File::open(here.join("memory.pressure")).ok();
                 }
-                at = here.parent().filter(|p| mount.as_ref().is_some_and(|m| p.starts_with(&m.0)));
+                at = here
+                    .parent()
+                    .filter(|p| mount.as_ref().is_some_and(|m| p.starts_with(&m.0)));
             }
         }
         if group.pressure.is_none() {
@@ -200,11 +204,15 @@ impl Level {
         let text = fs::read_to_string(self.folder.join("memory.stat")).ok()?;
         // Version 2 says `file`, version 1 `total_cache`; both count shared memory, which cannot be dropped.
         let field = |name: &str| {
-            let line = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(' '))?;
+            let line = text
+                .lines()
+                .find_map(|l| l.strip_prefix(name)?.strip_prefix(' '))?;
             line.parse::<f64>().ok()
         };
         let cache = field("file").or_else(|| field("total_cache"))?;
-        let shared = field("shmem").or_else(|| field("total_shmem")).unwrap_or(0.0);
+        let shared = field("shmem")
+            .or_else(|| field("total_shmem"))
+            .unwrap_or(0.0);
         let bytes = (cache - shared).max(0.0);
         self.file_share = Some((now, bytes));
         Some(bytes)
@@ -246,9 +254,32 @@ mod tests {
     #[test]
     fn the_level_with_the_least_room_binds_version_2() {
         let root = tempfile::tempdir().unwrap();
-        group(root.path(), "slice", &[("memory.max", "1000\n"), ("memory.current", "900\n"), ("memory.stat", "anon 1\nfile 300\nshmem 100\n")]);
-        group(root.path(), "slice/app", &[("memory.max", "500\n"), ("memory.current", "100\n"), ("memory.pressure", "some avg10=12.50 avg60=0.00 avg300=0.00 total=0\n")]);
-        group(root.path(), "slice/app/inner", &[("memory.max", "max\n"), ("memory.current", "50\n")]);
+        group(
+            root.path(),
+            "slice",
+            &[
+                ("memory.max", "1000\n"),
+                ("memory.current", "900\n"),
+                ("memory.stat", "anon 1\nfile 300\nshmem 100\n"),
+            ],
+        );
+        group(
+            root.path(),
+            "slice/app",
+            &[
+                ("memory.max", "500\n"),
+                ("memory.current", "100\n"),
+                (
+                    "memory.pressure",
+                    "some avg10=12.50 avg60=0.00 avg300=0.00 total=0\n",
+                ),
+            ],
+        );
+        group(
+            root.path(),
+            "slice/app/inner",
+            &[("memory.max", "max\n"), ("memory.current", "50\n")],
+        );
         let mounts = Mounts {
             v1: None,
             v2: Some((root.path().to_owned(), "/".into())),
@@ -263,14 +294,32 @@ mod tests {
     #[test]
     fn version_1_writes_no_limit_as_a_huge_number() {
         let root = tempfile::tempdir().unwrap();
-        group(root.path(), "", &[("memory.limit_in_bytes", "9223372036854771712\n"), ("memory.usage_in_bytes", "7\n")]);
-        group(root.path(), "docker/x", &[("memory.limit_in_bytes", "4096\n"), ("memory.usage_in_bytes", "1024\n"), ("memory.stat", "cache 1\ntotal_cache 512\n")]);
+        group(
+            root.path(),
+            "",
+            &[
+                ("memory.limit_in_bytes", "9223372036854771712\n"),
+                ("memory.usage_in_bytes", "7\n"),
+            ],
+        );
+        group(
+            root.path(),
+            "docker/x",
+            &[
+                ("memory.limit_in_bytes", "4096\n"),
+                ("memory.usage_in_bytes", "1024\n"),
+                ("memory.stat", "cache 1\ntotal_cache 512\n"),
+            ],
+        );
         let mounts = Mounts {
             v1: Some((root.path().to_owned(), "/".into())),
             v2: None,
         };
         let limited = facts(mounts.clone(), "/docker/x");
-        assert_eq!((limited.get("limit"), limited.get("limit_share")), (Some(4096.0), Some(0.25)));
+        assert_eq!(
+            (limited.get("limit"), limited.get("limit_share")),
+            (Some(4096.0), Some(0.25))
+        );
         assert_eq!(limited.get("limit_file"), Some(512.0));
         assert_eq!(facts(mounts, "/").get("limit"), None);
     }
@@ -280,7 +329,13 @@ mod tests {
         let text = "30 24 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
                     31 24 0:27 /docker/x /sys/fs/cgroup/unified rw,shared:4 - cgroup2 cgroup2 rw\n";
         let mounts = Mounts::parse(text);
-        assert_eq!(mounts.v1, Some(("/sys/fs/cgroup/memory".into(), "/".into())));
-        assert_eq!(mounts.v2, Some(("/sys/fs/cgroup/unified".into(), "/docker/x".into())));
+        assert_eq!(
+            mounts.v1,
+            Some(("/sys/fs/cgroup/memory".into(), "/".into()))
+        );
+        assert_eq!(
+            mounts.v2,
+            Some(("/sys/fs/cgroup/unified".into(), "/docker/x".into()))
+        );
     }
 }

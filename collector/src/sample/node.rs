@@ -1,7 +1,7 @@
 //! Memory of the whole machine.
 
-use super::process::{number, read};
 use super::Facts;
+use super::process::{number, read};
 use std::fs::File;
 
 /// `/proc/meminfo`, read once a moment.

@@ -64,7 +64,10 @@ impl ProcessSampler {
         let Some(n) = read(&self.stat, &mut self.buffer) else {
             return false;
         };
-        if let Some(ticks) = std::str::from_utf8(&self.buffer[..n]).ok().and_then(cpu_ticks) {
+        if let Some(ticks) = std::str::from_utf8(&self.buffer[..n])
+            .ok()
+            .and_then(cpu_ticks)
+        {
             if let Some((then, before)) = self.last_cpu {
                 let seconds = now.saturating_duration_since(then).as_secs_f64();
                 let used = ticks.saturating_sub(before) as f64 / ticks_per_second() as f64;
@@ -91,7 +94,10 @@ impl ProcessSampler {
             self.counted = Some((age + 1, count));
             return Some(count);
         }
-        let count = fs::read_dir(&self.descriptors).ok()?.take(MAX_COUNTED).count() as f64;
+        let count = fs::read_dir(&self.descriptors)
+            .ok()?
+            .take(MAX_COUNTED)
+            .count() as f64;
         self.counted = Some((0, count));
         Some(count)
     }
@@ -149,7 +155,9 @@ fn status(text: &[u8], facts: &mut Facts) -> bool {
 pub(super) fn number(text: &[u8]) -> Option<u64> {
     let start = text.iter().position(u8::is_ascii_digit)?;
     let digits = text[start..].iter().take_while(|b| b.is_ascii_digit());
-    digits.fold(Some(0_u64), |n, d| n?.checked_mul(10)?.checked_add(u64::from(d - b'0')))
+    digits.fold(Some(0_u64), |n, d| {
+        n?.checked_mul(10)?.checked_add(u64::from(d - b'0'))
+    })
 }
 
 /// User and system time: fields 14 and 15 of `stat`.

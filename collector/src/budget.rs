@@ -1,0 +1,205 @@
+//! How often a service may be captured: cool-down, count limit, and patience after failures.
+//!
+//! It lies in the archive's state database, so a collector that restarts, or crashes in the middle of a
+//! capture, does not start to count again. A capture is written down before it begins: one that never
+//! reports back counts as taken.
+
+use crate::config::{CountLimit, Span};
+use leakhound_archive::ArchiveError;
+use leakhound_archive::state::State;
+use leakhound_rules::units::format_duration;
+use rusqlite::params;
+
+const STEPS: &[&str] = &["CREATE TABLE captures (
+    id INTEGER PRIMARY KEY,
+    service TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    outcome TEXT NOT NULL
+) STRICT;
+CREATE INDEX captures_by_service ON captures (service, at_ms)"];
+/// Wait after a first failure; doubled with each one in a row, up to the cool-down.
+const FIRST_RETRY_MS: u64 = 60_000;
+/// How long captures are remembered: longer than any sensible limit looks back.
+const KEEP_MS: i64 = 90 * 24 * 3_600_000;
+
+/// The captures taken so far.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    state: State,
+}
+
+/// Why a service is not captured now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// Milliseconds since 1970 from which it may be captured.
+    pub until_ms: i64,
+    /// A sentence.
+    pub reason: String,
+}
+
+/// A capture that has begun.
+#[derive(Debug)]
+pub struct Ticket(i64);
+
+impl Budget {
+    /// Opens the table, creating it if need be.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn open(state: State) -> Result<Self, ArchiveError> {
+        state.migrate("captures", STEPS)?;
+        Ok(Self { state })
+    }
+
+    /// Whether a service may be captured now, and if not, until when.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn check(
+        &self,
+        service: &str,
+        cooldown: Span,
+        limit: CountLimit,
+        now_ms: i64,
+    ) -> Result<Option<Wait>, ArchiveError> {
+        let per_ms = i64::try_from(limit.per.as_millis()).unwrap_or(i64::MAX);
+        let rows = self.state.read("read the captures of a service", |c| {
+            let mut select = c.prepare(
+                "SELECT at_ms, outcome FROM captures WHERE service = ?1 AND at_ms <= ?2 ORDER BY at_ms DESC LIMIT 10000",
+            )?;
+            let rows = select.query_map(params![service, now_ms], |r| Ok((r.get(0)?, r.get(1)?)))?;
+            rows.collect::<Result<Vec<(i64, String)>, _>>()
+        })?;
+        let failures = rows.iter().take_while(|(_, o)| o == "failed").count();
+        let taken: Vec<i64> = rows
+            .iter()
+            .filter(|(_, o)| o != "failed")
+            .map(|(t, _)| *t)
+            .collect();
+        let mut waits = Vec::new();
+        if let Some(last) = taken.first() {
+            let until_ms = last.saturating_add(signed(cooldown.as_ms()));
+            waits.push((until_ms, "cooldown"));
+        }
+        let in_span = taken.iter().filter(|t| **t > now_ms.saturating_sub(per_ms));
+        if let Some(oldest) = in_span
+            .take(limit.count as usize)
+            .nth(limit.count as usize - 1)
+        {
+            waits.push((oldest.saturating_add(per_ms), "limit"));
+        }
+        if let (1.., Some((last, _))) = (failures, rows.first()) {
+            let doubled = FIRST_RETRY_MS.saturating_mul(1 << (failures - 1).min(20));
+            let pause = doubled.min(cooldown.as_ms().max(FIRST_RETRY_MS));
+            waits.push((last.saturating_add(signed(pause)), "failure"));
+        }
+        let longest = waits.into_iter().filter(|(until, _)| *until > now_ms).max();
+        Ok(longest.map(|(until_ms, why)| {
+            let left = format_duration((until_ms - now_ms) as f64);
+            let reason = match why {
+                "cooldown" => format!("its cool-down of {cooldown} ends in {left}"),
+                "limit" => format!("its limit of {limit} is used up for another {left}"),
+                _ => format!("the last {failures} attempts failed; the next one is in {left}"),
+            };
+            Wait { until_ms, reason }
+        }))
+    }
+
+    /// Writes down that a capture begins.
+    ///
+    /// # Errors
+    /// The database failed; then the capture must not begin, for it could not be counted.
+    pub fn begin(&self, service: &str, cause: &str, now_ms: i64) -> Result<Ticket, ArchiveError> {
+        self.state.write("write down a capture", |t| {
+            t.execute("DELETE FROM captures WHERE at_ms < ?1", [now_ms - KEEP_MS])?;
+            t.execute(
+                "INSERT INTO captures (service, cause, at_ms, outcome) VALUES (?1, ?2, ?3, 'begun')",
+                params![service, cause, now_ms],
+            )?;
+            Ok(Ticket(t.last_insert_rowid()))
+        })
+    }
+
+    /// Writes down how a capture ended.
+    ///
+    /// # Errors
+    /// The database failed; the capture then counts as taken.
+    pub fn end(&self, ticket: Ticket, succeeded: bool) -> Result<(), ArchiveError> {
+        let outcome = if succeeded { "taken" } else { "failed" };
+        self.state.write("write down the end of a capture", |t| {
+            t.execute(
+                "UPDATE captures SET outcome = ?2 WHERE id = ?1",
+                params![ticket.0, outcome],
+            )
+            .map(drop)
+        })
+    }
+}
+
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::time::Duration;
+
+    const HOUR: i64 = 3_600_000;
+    const LIMIT: CountLimit = CountLimit {
+        count: 3,
+        per: Duration::from_secs(86_400),
+    };
+
+    fn budget(folder: &tempfile::TempDir) -> Budget {
+        Budget::open(State::open(folder.path()).unwrap()).unwrap()
+    }
+
+    fn wait(b: &Budget, now: i64) -> Option<Wait> {
+        b.check("cart", Span::seconds(3600), LIMIT, now).unwrap()
+    }
+
+    #[test]
+    fn cooldown_and_limit_hold_across_restarts() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = 1_700_000_000_000;
+        for n in 0..3 {
+            // A new collector each time.
+            let b = budget(&folder);
+            let now = start + n * 2 * HOUR;
+            assert_eq!(wait(&b, now), None);
+            let ticket = b.begin("cart", "t", now).unwrap();
+            b.end(ticket, true).unwrap();
+            assert_eq!(wait(&b, now + 60_000).unwrap().until_ms, now + HOUR);
+        }
+        let b = budget(&folder);
+        let blocked = wait(&b, start + 6 * HOUR).unwrap();
+        assert_eq!(blocked.until_ms, start + 24 * HOUR);
+        assert!(blocked.reason.contains("3 per 1 day"), "{}", blocked.reason);
+        assert_eq!(wait(&b, start + 24 * HOUR), None);
+        assert_eq!(
+            b.check("other", Span::seconds(3600), LIMIT, start + HOUR)
+                .unwrap(),
+            None
+        );
+    }
+
+    #[test]
+    fn a_crash_during_a_capture_counts_and_failures_back_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let b = budget(&folder);
+        b.begin("cart", "t", 0).unwrap();
+        assert!(wait(&budget(&folder), 60_000).is_some());
+        let b = Budget::open(State::open(tempfile::tempdir().unwrap().path()).unwrap()).unwrap();
+        for (n, at) in [(1, 0), (2, HOUR), (3, 2 * HOUR)] {
+            let ticket = b.begin("cart", "t", at).unwrap();
+            b.end(ticket, false).unwrap();
+            assert_eq!(
+                wait(&b, at + 1).unwrap().until_ms,
+                at + 60_000 * (1 << (n - 1))
+            );
+        }
+    }
+}

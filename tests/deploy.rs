@@ -127,16 +127,16 @@ fn the_package_script_lays_out_what_service_fabric_expects() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("package");
     let script = root().join(PACKAGE).join("package.sh");
-    let pack = |config: &Path| {
+    let pack = |config: &[&Path]| {
         Command::new(&script)
             .arg(env!("CARGO_BIN_EXE_leakhound"))
-            .arg(config)
             .arg(&out)
+            .args(config)
             .output()
             .expect("sh is there")
     };
 
-    let missing = pack(Path::new("/no/such/leakhound.toml"));
+    let missing = pack(&[Path::new("/no/such/leakhound.toml")]);
     assert_eq!(missing.status.code(), Some(2));
     assert!(
         text(&missing).contains("no such file"),
@@ -145,8 +145,7 @@ fn the_package_script_lays_out_what_service_fabric_expects() {
     );
     assert!(!out.exists(), "a refused call left something behind");
 
-    let reference = root().join("deploy/config/leakhound.toml");
-    let output = pack(&reference);
+    let output = pack(&[]);
     assert!(output.status.success(), "{}", text(&output));
     for file in [
         "ApplicationManifest.xml",
@@ -160,7 +159,7 @@ fn the_package_script_lays_out_what_service_fabric_expects() {
             "{file} is missing from the package"
         );
     }
-    let again = pack(&reference);
+    let again = pack(&[&root().join("deploy/config/leakhound.toml")]);
     assert_eq!(
         again.status.code(),
         Some(2),
@@ -217,5 +216,52 @@ fn the_unit_stays_hardened() {
             unit.lines().any(|line| line == format!("{key}={rights}")),
             "{key} is no longer exactly {rights}"
         );
+    }
+}
+
+const CONFIGURATIONS: [&str; 2] = [
+    "deploy/config/leakhound.toml",
+    "deploy/service-fabric/LeakhoundPkg/Config/leakhound.toml",
+];
+
+#[test]
+fn shipped_configurations_name_destinations_and_triggers_that_exist() {
+    use leakhound_triage::notify::DestinationConfig;
+
+    for file in CONFIGURATIONS {
+        let config: toml::Table = read(file).parse().unwrap_or_else(|e| panic!("{file}: {e}"));
+        let blocks = |key: &str| match config.get(key) {
+            Some(toml::Value::Array(blocks)) => blocks.clone(),
+            _ => panic!("{file} has no [[{key}]]"),
+        };
+        let mut names = Vec::new();
+        for block in blocks("notify") {
+            let destination: DestinationConfig =
+                block.try_into().unwrap_or_else(|e| panic!("{file}: {e}"));
+            names.push(destination.name);
+        }
+        let mut n_triggers = 0;
+        for service in blocks("service") {
+            let list = |key: &str| match service.get(key) {
+                Some(toml::Value::Array(list)) => list.clone(),
+                _ => Vec::new(),
+            };
+            for name in list("notify") {
+                let name = name.as_str().expect("names are text");
+                assert!(
+                    names.iter().any(|n| n == name),
+                    "{file}: no [[notify]] is called {name}"
+                );
+            }
+            for trigger in list("trigger") {
+                let when = trigger
+                    .get("when")
+                    .and_then(toml::Value::as_str)
+                    .expect("`when` is text");
+                leakhound_rules::Trigger::parse(when).unwrap_or_else(|e| panic!("{file}: {e}"));
+                n_triggers += 1;
+            }
+        }
+        assert!(n_triggers >= 2, "{file} shows {n_triggers} triggers");
     }
 }

@@ -1,14 +1,14 @@
 #!/bin/sh
 # Puts the application package together: manifests, program, configuration.
-#   deploy/service-fabric/package.sh target/release/leakhound leakhound.toml OUT
+#   deploy/service-fabric/package.sh target/release/leakhound OUT [leakhound.toml]
 # Then:
 #   sfctl application upload --path OUT --show-progress
 #   sfctl application provision --application-type-build-path OUT
 #   sfctl application create --app-name fabric:/Leakhound --app-type LeakhoundType --app-version 0.1.0
 set -eu
-[ $# -eq 3 ] || { echo "usage: $0 PROGRAM CONFIG OUT" >&2; exit 2; }
-program=$1 config=$2 out=$3
+[ $# -eq 2 ] || [ $# -eq 3 ] || { echo "usage: $0 PROGRAM OUT [CONFIG]" >&2; exit 2; }
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+program=$1 out=$2 config=${3:-$here/LeakhoundPkg/Config/leakhound.toml}
 for file in "$program" "$config"; do
     [ -f "$file" ] || { echo "$0: $file: no such file" >&2; exit 2; }
 done

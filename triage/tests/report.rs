@@ -294,12 +294,8 @@ fn a_page_contains_only_its_own_tags() {
                 "<{tag}> in {}",
                 sample.diagnosis.headline
             );
-            for attribute in [" on", " src", " href", " style", " srcdoc", " action"] {
-                assert!(
-                    !tag.contains(&format!("{attribute}="))
-                        && !(attribute == " on" && tag.contains(" on")),
-                    "<{tag}>"
-                );
+            for attribute in [" on", " src", " href=", " style=", " action="] {
+                assert!(!tag.contains(attribute), "<{tag}>");
             }
             // What is opened is closed, in order.
             if let Some(name) = tag.strip_prefix('/') {

@@ -281,7 +281,7 @@ fn module_files_are_used_only_when_asked_for_and_only_when_they_match() {
         image.memory.bytes(0x7f00_04f0, 0xb10).unwrap(),
         file[0x4f0..0x1000]
     );
-    assert_eq!(image.memory.files_used(), [path.clone()]);
+    assert_eq!(image.memory.files_used(), std::slice::from_ref(&path));
     // Writable parts are never taken from the file.
     assert_eq!(image.memory.u8(0x7f00_2000), None);
     // Another build of the library is refused, and the report says so.

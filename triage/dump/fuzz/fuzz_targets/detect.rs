@@ -1,0 +1,12 @@
+//! Any bytes: a format or a sentence.
+//! `cargo +nightly fuzz run detect` in `triage/dump`.
+#![no_main]
+
+use leakhound_dump::source::Bytes;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    if let Err(error) = leakhound_dump::detect(&Bytes::new(data.to_vec())) {
+        assert!(error.to_string().len() > 20);
+    }
+});

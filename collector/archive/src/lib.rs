@@ -1,6 +1,27 @@
-//! Bundles, seekable zstd, stores, catalogue, queue, retention.
+//! The archive: bundles of captures, sealed in seekable zstd, and what a node remembers about them.
 //!
-//! Invariant: nothing here knows what a dump contains. This crate moves bytes and remembers them.
+//! ```text
+//! ARCHIVE/
+//!   .lock                              held for moments: keeps a sweep and a beginning bundle apart
+//!   state.db                           queue, budgets, outbox; losing it loses no capture
+//!   fabric=3A=2FShop=2FCart/           one folder per service, its name escaped
+//!     .partial-…/                      a bundle that is being written, locked by its writer
+//!     20261122T185155Z-node7-4711/     a sealed bundle
+//!       capture.json                   who, when, why, how, sizes, hashes
+//!       memory.core.zst                the dump; may be pruned while the rest lives on
+//!       facts.json.zst                 the fact sheet
+//!       diagnosis.json  report.html
+//!       keep                           protects it from retention
+//! ```
+//!
+//! A capture goes in through [`Archive::begin`], [`BundleWriter::dump`] and [`BundleWriter::seal`]; it is found with [`Archive::list`] and
+//! read with [`Bundle::open_dump`] or, for any file, [`open_readable`]. [`Queue`] hands bundles to workers; [`retention`] says what to delete.
+//!
+//! Invariants:
+//! - Nothing here knows what a dump contains. This crate moves bytes and remembers them.
+//! - The folder is the truth. No index must agree with it; a bundle copied elsewhere is still a bundle.
+//! - At any instant, after any crash, a bundle is whole or hidden, and what is hidden and without a living writer is swept.
+//! - A size or count that a file claims is compared with [`limits`] before memory is spent on it.
 
 pub mod archive;
 pub mod bundle;

@@ -1,6 +1,6 @@
 //! Reads a seekable zstd file in place: any range, from any thread, never unpacked to disk.
 //!
-//! A frame is decoded whole, once, and kept in a cache with a byte limit ([`crate::frame_cache`]). Reads that cover whole frames
+//! A frame is decoded whole, once, and kept in a cache with a byte limit (module `frame_cache`). Reads that cover whole frames
 //! decode straight into the caller's buffer, on several threads when there are many. A reader that goes forward is helped
 //! by one thread that decodes the next frames meanwhile.
 //!
@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use std::cell::RefCell;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 
@@ -34,6 +35,8 @@ pub struct SealedFile {
 
 #[derive(Debug)]
 struct Inner {
+    /// Tells this file from others in [`RECENT`].
+    serial: u64,
     storage: Box<dyn ReadAt>,
     table: SeekTable,
     cache: FrameCache,
@@ -64,6 +67,7 @@ impl SealedFile {
         let largest = largest.map(|f| f.raw_bytes).max().unwrap_or(0);
         Ok(Self {
             inner: Arc::new(Inner {
+                serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
                 cache: FrameCache::new(cache_bytes, largest as usize),
                 storage,
                 table,
@@ -102,7 +106,39 @@ impl SealedFile {
         if first_touch && frame.index > 0 && self.inner.cache.contains(frame.index - 1) {
             self.request_ahead(frame.index);
         }
+        if bytes.len() <= KEEP_RECENT_BYTES {
+            let recent = Recent {
+                serial: self.inner.serial,
+                raw_offset: frame.raw_offset,
+                bytes: Arc::clone(&bytes),
+            };
+            RECENT.set(Some(recent));
+        }
         Ok(bytes)
+    }
+
+    /// Copies from the frame that this thread read last, if all of `buf` lies in it: most reads of a walk are small and near.
+    fn read_recent(&self, offset: u64, buf: &mut [u8]) -> bool {
+        RECENT.with_borrow(|recent| {
+            let Some(recent) = recent.as_ref().filter(|r| r.serial == self.inner.serial) else {
+                return false;
+            };
+            let Some(skip) = offset
+                .checked_sub(recent.raw_offset)
+                .and_then(|s| usize::try_from(s).ok())
+            else {
+                return false;
+            };
+            let Some(bytes) = recent
+                .bytes
+                .get(skip..)
+                .and_then(|rest| rest.get(..buf.len()))
+            else {
+                return false;
+            };
+            buf.copy_from_slice(bytes);
+            true
+        })
     }
 
     fn request_ahead(&self, index: u32) {
@@ -211,7 +247,21 @@ struct Decoder {
     packed: Vec<u8>,
 }
 
+/// The frame that a thread read last.
+struct Recent {
+    serial: u64,
+    raw_offset: u64,
+    bytes: Arc<Vec<u8>>,
+}
+
+/// Larger frames are not held beyond the cache, whose limit they would break.
+const KEEP_RECENT_BYTES: usize = 1 << 20;
+
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0);
+
 thread_local! {
+    /// Saves the table, the lock and the count of the cache for a read near the last one.
+    static RECENT: RefCell<Option<Recent>> = const { RefCell::new(None) };
     /// One decoder per thread: its context costs more to make than a frame costs to decode.
     static DECODER: RefCell<Option<Decoder>> = const { RefCell::new(None) };
 }
@@ -222,6 +272,9 @@ impl ReadAt for SealedFile {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        if self.read_recent(offset, buf) {
+            return Ok(buf.len());
+        }
         let table = &self.inner.table;
         let mut whole: Vec<(Frame, &mut [u8])> = Vec::new();
         let mut rest = buf;

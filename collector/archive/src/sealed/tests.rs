@@ -5,7 +5,6 @@ use crate::seek_table::TableBuilder;
 use crate::{SealOptions, SealWriter};
 use proptest::prelude::*;
 use std::io::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 const FRAME: usize = 4096;
 
@@ -218,6 +217,36 @@ fn a_small_cache_is_slow_but_right() {
         seen.extend_from_slice(&chunk);
     }
     assert!(seen == expected);
+}
+
+#[test]
+fn what_a_thread_read_last_is_never_taken_for_another_file_or_frame() {
+    let (a, b) = (open(sealed_bytes(3 * FRAME)).unwrap(), {
+        let options = SealOptions {
+            frame_bytes: FRAME,
+            ..SealOptions::default()
+        };
+        let mut writer = SealWriter::new(Vec::new(), &options).unwrap();
+        writer.write_zeros(3 * FRAME as u64).unwrap();
+        open(writer.finish_into().unwrap().1).unwrap()
+    });
+    let expected = raw(3 * FRAME);
+    let mut buf = [0u8; 64];
+    for at in [
+        10,
+        20,
+        FRAME - 64,
+        FRAME - 63,
+        FRAME - 1,
+        FRAME,
+        2 * FRAME + 5,
+        0,
+    ] {
+        assert_eq!(a.read_at(at as u64, &mut buf).unwrap(), 64);
+        assert!(buf[..] == expected[at..at + 64], "at {at}");
+        assert_eq!(b.read_at(at as u64, &mut buf).unwrap(), 64);
+        assert_eq!(buf, [0; 64], "at {at}");
+    }
 }
 
 #[test]

@@ -44,7 +44,8 @@ pub fn erase_volatile(name: &str) -> String {
             rest = &rest[length..];
         } else {
             // Separators inside numbers (`412,310`, `1.2.3`) go with the numbers; spaces never tell anything.
-            if !c.is_whitespace() && !(matches!(c, ',' | '.') && ends_number(&rest[1..])) {
+            let inside_number = matches!(c, ',' | '.') && ends_number(&rest[1..]);
+            if !c.is_whitespace() && !inside_number {
                 out.push(c);
             }
             rest = &rest[c.len_utf8()..];

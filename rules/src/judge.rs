@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnosis::{DIAGNOSIS_SCHEMA, Diagnosis, FactValue, MemoryAccount, NotJudged};
-use crate::eval::{Evaluation, Facts, Reads, Truth, Val, round4};
+use crate::eval::{Evaluation, Reads};
 use crate::expr::Expr;
+use crate::facts::Facts;
 use crate::finding::{Evidence, Finding, Role, Severity};
 use crate::fingerprint::fingerprint;
 use crate::pack::RuleSet;
@@ -13,6 +14,7 @@ use crate::rule::Rule;
 use crate::sheet::{Completeness, FactSheet, Row, Value};
 use crate::template::Template;
 use crate::units::format_bytes;
+use crate::value::{Truth, Val, round4};
 use crate::verdict;
 use crate::vocabulary::{Scope, fact_named};
 
@@ -119,7 +121,7 @@ pub(crate) fn judge_rule(rule: &Rule, sheet: &FactSheet) -> Judged {
     // Stable: rows of equal size keep the order of the sheet.
     judged
         .findings
-        .sort_by(|a, b| (b.severity, b.explained_bytes).cmp(&(a.severity, a.explained_bytes)));
+        .sort_by_key(|f| std::cmp::Reverse((f.severity, f.explained_bytes)));
     judged.findings.truncate(MAX_FINDINGS_PER_RULE);
     judged
 }

@@ -293,15 +293,13 @@ impl Reader<'_> {
             params.insert(name, quantity);
         }
         let span = table.map_or(0..0, |(_, span)| span);
-        for name in overrides.keys().filter(|name| !params.contains_key(*name)) {
-            let fault = Fault::new(
-                span.clone(),
-                format!("a value is set for the parameter `{name}`, which this rule does not have"),
-            )
-            .did_you_mean(nearest(name, params.keys().map(String::as_str)));
-            return Err(source.show(fault));
-        }
-        Ok(params)
+        let Some(name) = overrides.keys().find(|name| !params.contains_key(*name)) else {
+            return Ok(params);
+        };
+        let message =
+            format!("a value is set for the parameter `{name}`, which this rule does not have");
+        let near = nearest(name, params.keys().map(String::as_str));
+        Err(source.show(Fault::new(span, message).did_you_mean(near)))
     }
 
     fn condition(

@@ -6,12 +6,12 @@ use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Diagnostic, Fault, nearest};
 use crate::document::{Source, Table, whole_number};
-use crate::eval::Truth;
 use crate::finding::Severity;
 use crate::judge::judge_rule;
 use crate::rule::Rule;
 use crate::sheet::{FactSheet, Row, Value};
 use crate::units::{Bytes, Quantity, format_bytes};
+use crate::value::Truth;
 use crate::vocabulary::{FACTS, Kind, LISTS, fact_named, list_named};
 
 /// What a case expects.

@@ -22,10 +22,12 @@
 
 use crate::check::{Checked, Environment, condition, facts_named_in};
 use crate::diagnostic::{Diagnostic, Origin};
-use crate::eval::{Clocks, Evaluation, Live, Reads, Truth};
+use crate::eval::{Clocks, Evaluation, Reads};
 use crate::expr::Op;
+use crate::facts::Live;
 use crate::finding::Evidence;
 use crate::history::{History, Statistic};
+use crate::value::Truth;
 use crate::vocabulary::{Fact, Scope};
 
 /// A checked trigger condition.

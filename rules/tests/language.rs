@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use leakhound_rules::Val;
 use leakhound_rules::check::{Environment, condition, expression};
-use leakhound_rules::eval::{Evaluation, Reads, Val};
+use leakhound_rules::eval::{Evaluation, Reads};
 use leakhound_rules::units::Quantity;
 use leakhound_rules::vocabulary::list_named;
 use leakhound_rules::{

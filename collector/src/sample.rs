@@ -189,7 +189,7 @@ mod tests {
         assert!(sampler.sample(&mut process, Instant::now(), &mut after));
         let grown = after.get("private_bytes").unwrap() - before.get("private_bytes").unwrap();
         assert!((60e6..200e6).contains(&grown), "{grown}");
-        assert!(before.get("cpu").is_none() && after.get("cpu").unwrap() > 0.3);
+        assert!(before.get("cpu").is_none() && after.get("cpu").unwrap() > 0.02);
     }
 
     #[test]

@@ -240,16 +240,30 @@ impl Runtime {
         match self.memory.u32(at).map(|flags| flags & 0xFF) {
             Some(0x0F) => argument(at).map(TypeName::Pointer),
             Some(0x10) => argument(at).map(TypeName::ByRef),
-            Some(0x14 | 0x1D) => argument(at).map(|element| TypeName::Array {
-                element,
-                rank: 1,
-                bounds: false,
+            Some(0x14 | 0x1D) => argument(at).map(|element| {
+                let template = self.array_template(at);
+                TypeName::Array {
+                    element,
+                    rank: template.as_ref().map_or(1, MethodTable::rank),
+                    bounds: template.as_ref().is_some_and(MethodTable::has_bounds),
+                }
             }),
             Some(0x1B) => Some(TypeName::Text("delegate*".into())),
             Some(0x13 | 0x1E) => Some(TypeName::Text("T".into())),
             _ => None,
         }
         .unwrap_or_else(|| TypeName::Text(format!("unreadable type {at:#x}")))
+    }
+
+    /// The method table of an array type that 3.1 stores as an `ArrayTypeDesc`: `m_TemplateMT`, absolute or, in precompiled
+    /// images, relative to its own place. Only it knows the rank.
+    fn array_template(&self, at: u64) -> Option<MethodTable> {
+        let place = at.checked_add(8)?;
+        let word = self.memory.u64(place)?;
+        [word, place.wrapping_add(word)]
+            .into_iter()
+            .filter_map(|table| MethodTable::read_valid(&*self.memory, table))
+            .find(MethodTable::is_array)
     }
 
     /// Type handles of a generic instance's arguments.

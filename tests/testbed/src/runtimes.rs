@@ -175,12 +175,19 @@ pub fn get_with(version: Version, listen: &mut Listener<'_>) -> Result<DotnetRoo
 fn build(folder: &Path, root: &DotnetRoot, listen: &mut Listener<'_>) -> Result<()> {
     let version = root.version;
     let package = version.package();
-    // The muxer comes with 3.1.
-    let muxer = match version {
-        Version::Net31 => None,
-        _ => Some(get_with(Version::Net31, listen)?.dotnet()),
-    };
-    let file = package.fetch(folder, listen)?;
+    // The muxer comes with 3.1: both are fetched at the same time.
+    let (muxer, file) = std::thread::scope(|scope| {
+        let muxer = (version != Version::Net31).then(|| scope.spawn(|| get(Version::Net31)));
+        let file = package.fetch(folder, listen);
+        let muxer = muxer.map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(package.failed("its muxer's thread died".to_owned())))
+        });
+        (muxer.transpose(), file)
+    });
+    let muxer = muxer?.map(|root| root.dotnet());
+    let file = file?;
     listen(Progress::Step(format!("unpacking {}", package.what)));
     let work = folder.join(format!("{}.partial", version.folder()));
     let _ = std::fs::remove_dir_all(&work);

@@ -140,16 +140,22 @@ impl Address {
         Address { url }
     }
 
-    /// Hides path and query wherever the other side echoes them.
+    /// Hides path, query and the values in it wherever the other side echoes them.
     fn hide_in(&self, text: &str) -> String {
         let mut text = scrub::literal(text, self.url.as_str()).into_owned();
-        if self.url.path().len() > 8 {
-            text = scrub::literal(&text, self.url.path()).into_owned();
+        // Short pieces, such as `/inbox` or an API version, are no secrets and may be ordinary words.
+        let values: Vec<_> = self
+            .url
+            .query_pairs()
+            .map(|(_, value)| value.into_owned())
+            .collect();
+        let pieces = [self.url.path(), self.url.query().unwrap_or_default()];
+        for piece in pieces.into_iter().chain(values.iter().map(String::as_str)) {
+            if piece.len() >= 12 {
+                text = scrub::literal(&text, piece).into_owned();
+            }
         }
-        match self.url.query() {
-            Some(query) => scrub::literal(&text, query).into_owned(),
-            None => text,
-        }
+        text
     }
 }
 

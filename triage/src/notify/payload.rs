@@ -10,6 +10,11 @@ use super::scrub;
 /// Bytes of the JSON document that travels.
 pub const DOCUMENT_LIMIT_BYTES: usize = 128 * 1024;
 
+/// Longest string of it, in characters, before anything else is looked at.
+const TEXT_CHARS: usize = 1000;
+/// Longest list of it: findings, evidence, steps of a path.
+const LIST_LIMIT: usize = 32;
+
 /// Columns that hold the contents of strings of the heap: list, column.
 const HEAP_TEXT: &[(&str, &str)] = &[("duplicate_strings", "value")];
 
@@ -116,12 +121,38 @@ pub(crate) fn document(diagnosis: &Diagnosis, withheld: &Withheld) -> (Value, Ve
             evidence.text = WITHHELD.into();
         }
     }
+    // A damaged sheet may hold names of megabytes: what is cut now need not be searched.
+    travelling.findings.truncate(LIST_LIMIT);
     // Serializing our own types to JSON cannot fail on values that are finite and keys that are strings.
     let mut document = serde_json::to_value(&travelling).unwrap_or(Value::Null);
+    if clip(&mut document) || diagnosis.findings.len() > LIST_LIMIT {
+        omitted.push("long texts and lists".to_owned());
+    }
     withheld.hide_all(&mut document);
     scrub::json(&mut document);
     fit(&mut document, &mut omitted);
     (document, omitted)
+}
+
+/// Cuts strings and lists that are too long; whether there were any.
+fn clip(value: &mut Value) -> bool {
+    match value {
+        Value::String(text) => match text.char_indices().nth(TEXT_CHARS) {
+            Some((end, _)) => {
+                text.truncate(end);
+                text.push('…');
+                true
+            }
+            None => false,
+        },
+        Value::Array(items) => {
+            let long = items.len() > LIST_LIMIT;
+            items.truncate(LIST_LIMIT);
+            items.iter_mut().fold(long, |cut, item| clip(item) | cut)
+        }
+        Value::Object(map) => map.values_mut().fold(false, |cut, item| clip(item) | cut),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// Drops what a receiver misses least until the document fits.
@@ -129,9 +160,6 @@ fn fit(document: &mut Value, omitted: &mut Vec<String>) {
     for key in ["facts", "not_judged"] {
         if size(document) <= DOCUMENT_LIMIT_BYTES {
             return;
-        }
-        if let Some(Value::Object(map)) = document.get_mut(key).map(Value::take) {
-            drop(map);
         }
         document[key] = if key == "facts" {
             Value::Object(Default::default())

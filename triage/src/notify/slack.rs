@@ -212,14 +212,21 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// Names as code: nothing but the three characters is special there, and a backtick would end it.
+/// Names as code: besides the three characters and mentions nothing is special there, and a backtick would end it.
 fn code(text: &str) -> String {
-    let text = text
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('`', "'");
-    format!("`{text}`")
+    let mut code = String::from("`");
+    for c in text.chars() {
+        match c {
+            '&' => code.push_str("&amp;"),
+            '<' => code.push_str("&lt;"),
+            '>' => code.push_str("&gt;"),
+            '@' => code.extend([c, '\u{2060}']),
+            '`' => code.push('\''),
+            _ => code.push(c),
+        }
+    }
+    code.push('`');
+    code
 }
 
 fn truncate(text: &str, chars: usize) -> String {

@@ -1,0 +1,14 @@
+//! Delivery against servers that misbehave, processes that are killed, and the vendors' own artifacts.
+
+#![allow(clippy::unwrap_used)]
+
+mod config;
+mod crash;
+mod fixtures;
+mod inbox;
+mod matrix;
+mod outbox;
+mod payloads;
+mod replies;
+mod support;
+mod trust;

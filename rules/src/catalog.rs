@@ -140,6 +140,39 @@ pub fn explain(rule: &Rule) -> String {
     out
 }
 
+/// The catalogue of a set as a Markdown page; `packs/README.md` is this page of the shipped rules.
+#[must_use]
+pub fn page(set: &RuleSet) -> String {
+    let mut out = String::from(
+        "# Rules\n\nOne file per rule; `leakhound rules explain ID` prints one in full. This page is generated.\n",
+    );
+    let mut folder = "";
+    for rule in set.rules() {
+        let here = rule.file.split('/').next().unwrap_or("");
+        if here != folder {
+            folder = here;
+            out.push_str(&format!(
+                "\n## {folder}\n\n| rule | finds | part | fires when |\n|---|---|---|---|\n"
+            ));
+        }
+        let when = rule.written().iter().find(|(key, _)| *key == "when");
+        let when: Vec<&str> =
+            when.map_or_else(Vec::new, |(_, text)| text.split_whitespace().collect());
+        let each = rule
+            .for_each
+            .map_or_else(String::new, |list| format!("for each of `{}`: ", list.name));
+        out.push_str(&format!(
+            "| [{id}]({file}) | {title} | {role} | {each}`{when}` |\n",
+            id = rule.id,
+            file = rule.file,
+            title = rule.title,
+            role = rule.role.name(),
+            when = when.join(" ").replace('|', "\\|"),
+        ));
+    }
+    out
+}
+
 /// How a set of rule files fared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CheckReport {

@@ -1,6 +1,42 @@
 //! The rule language, the vocabulary of facts, the fact sheet, findings and their ranking.
 //!
-//! Invariant: no I/O, no clock, no async runtime. Text and values come in, findings go out.
+//! A capture is walked once and becomes a [`FactSheet`]; [`judge`] holds rules against it as often as one
+//! likes and returns a [`Diagnosis`]. A [`Trigger`] is a condition in the same language over the
+//! [`History`] of a running process.
+//!
+//! # The language
+//!
+//! | | |
+//! |---|---|
+//! | numbers | `1.5 GB` `512 MiB` `30%` `10 min` `7 days` `100 MB/h` `60/h` `10_000`; GB is 10^9 bytes, GiB is 2^30 |
+//! | texts | `"System.String"` or `'System.String'`; `\` keeps the next character |
+//! | facts | dotted names of [`vocabulary::FACTS`]: `loh.free` |
+//! | logic | `and` `or` `not` `true` `false` |
+//! | comparisons | `<` `<=` `>` `>=` `==` `!=`; for texts `==` `!=` `contains` `starts_with` `ends_with` `matches "List<*>"` (`*` any text, `?` one character) |
+//! | arithmetic | `+` `-` `*` `/`, `30% of x`, `min(a, b)`, `max(a, b)` |
+//! | what is not known | `known(x)`; `otherwise(x, y)` is y where x is unknown |
+//! | lists | `any in L where c`, `any c in L`, `all in L where c`, `count in L where c`, `sum x in L where c`, `max`, `min`, and `first x in L where c`; lists are ordered, the largest first |
+//! | elements | a column by its name: `count`, or `item.count`; inside a list question of a `for_each` rule, `outer.count` is the rule's element |
+//! | parameters | `params.floor` is the rule's own, settable per service |
+//! | time, in triggers only | `c for 30 s`; `average(x, 7 days)` `minimum` `maximum` `rate(x, 1 h)` of a fact |
+//!
+//! From the loosest to the tightest: `or`, `and`, `… for 30 s`, `not`, comparisons, `+ -`, `* /`, `of`, `-x`.
+//! A question about a list runs to the end of its condition: put it in brackets to go on after it.
+//! So `a > 1 and b > 2 for 30 s` holds `b > 2`; write `(a > 1 and b > 2) for 30 s` to hold both.
+//!
+//! Units are checked when a text is loaded. Bytes compare with bytes; bytes by bytes is a share, bytes by a
+//! time span is bytes per hour; 0 is 0 of anything; a measured share needs its percent sign.
+//!
+//! Logic has three values. A fact that could not be read is unknown: `and` is still false when the other side
+//! is false, `or` still true when the other side is true, and anything else about it is unknown. Of an empty
+//! list, `count`, `sum` and `max` are 0, `any` is false, `all` is true, `min` and `first` are unknown.
+//! Dividing by zero is unknown. A window of time is known when a tenth of it is covered by three samples or
+//! more ([`history::covers`]); `for` starts over at every sample that is false or unknown.
+//!
+//! # Invariants
+//!
+//! No I/O, no clock, no async runtime: text and values come in, findings go out. No input panics, hangs or
+//! allocates without bound: lengths, depths and rows are capped. Every fact an expression read is evidence.
 
 mod algebra;
 pub mod catalog;

@@ -15,3 +15,35 @@ fn shipped_rules_pass_their_own_tests() {
     assert!(report.untested.is_empty(), "{report}");
     assert!(report.tests.len() > 100, "{report}");
 }
+
+#[test]
+fn the_catalogue_page_is_fresh() {
+    let page = catalog::page(&RuleSet::shipped());
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/packs/README.md");
+    if std::env::var_os("LEAKHOUND_BLESS").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        kept == page,
+        "packs/README.md is stale: run LEAKHOUND_BLESS=1 cargo test -p leakhound-rules"
+    );
+}
+
+#[test]
+fn every_shipped_rule_tells_a_person_what_to_do() {
+    for rule in RuleSet::shipped().rules() {
+        assert!(
+            !rule.tools().is_empty(),
+            "{}: no way to check it by hand",
+            rule.id
+        );
+        assert!(
+            !rule.title.ends_with('.') && rule.title.len() <= 70,
+            "{}",
+            rule.title
+        );
+        let file = rule.file.rsplit('/').next().unwrap();
+        assert_eq!(file, format!("{}.toml", rule.id));
+    }
+}

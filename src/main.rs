@@ -1,2 +1,107 @@
-//! The `leakhound` command.
-fn main() {}
+//! The `leakhound` command: watches .NET services, captures a dump when memory goes wrong, and names the cause.
+//!
+//! This file reads arguments and turns results into exit codes; each subcommand is one file.
+
+mod archive;
+mod capture;
+mod config;
+mod demo;
+mod doctor;
+mod exit;
+mod notify;
+mod open;
+mod rerun;
+mod rules;
+mod run;
+mod telemetry;
+mod terminal;
+mod triage;
+
+use clap::{Parser, Subcommand};
+use exit::Exit;
+use std::process::ExitCode;
+
+/// Watches .NET services, captures a compressed dump when memory goes wrong, reads the managed heap, and names the
+/// cause.
+#[derive(Debug, Parser)]
+#[command(
+    name = "leakhound",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "\
+Start here:
+  leakhound demo                         see the whole thing work on a leaking service, in two minutes
+  leakhound doctor                       what will not work on this machine, and what to do about it
+  leakhound triage memory.core.zst       diagnose a dump that you already have
+  leakhound capture 4711                 capture a running process now, and diagnose it
+  leakhound run --config leakhound.toml  the agent: watch, capture, diagnose, deliver
+
+Exit codes: 0 healthy or not a leak, 1 findings of warning or above, 2 usage or configuration,
+3 the input could not be read."
+)]
+struct Cli {
+    /// What to log: error, warn, info, debug, trace, or a filter such as `leakhound_collector=debug`.
+    #[arg(long, global = true, env = "LEAKHOUND_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    /// Log as one JSON object a line.
+    #[arg(long, global = true, env = "LEAKHOUND_LOG_JSON")]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The agent: watches services, captures, diagnoses, delivers
+    Run(run::Args),
+    /// Capture a running process now
+    Capture(capture::Args),
+    /// Diagnose a dump: what holds the memory, and what to do
+    Triage(triage::Args),
+    /// Judge archived captures again with today's rules, without their dumps
+    Rerun(rerun::Args),
+    /// Look into the archive, check it, clean it
+    Archive(archive::Args),
+    /// The rules: list, explain, check, test; the facts they may use
+    Rules(rules::Args),
+    /// Try a destination
+    Notify(notify::Args),
+    /// What will not work on this machine, and why
+    Doctor(doctor::Args),
+    /// See it work: a leaking service, captured and diagnosed before your eyes
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    // The parser child is this same program; it must not read arguments, open logs or start threads it does not need.
+    if std::env::args_os().nth(1).as_deref()
+        == Some(std::ffi::OsStr::new(leakhound_triage::child::CHILD_ARGUMENT))
+    {
+        return ExitCode::from(leakhound_triage::child::serve());
+    }
+    let cli = Cli::parse();
+    let agent = matches!(cli.command, Command::Run(_));
+    if let Err(problem) = telemetry::start(cli.log.as_deref(), cli.log_json, agent) {
+        eprintln!("error: {problem}");
+        return Exit::Usage.into();
+    }
+    let result = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Capture(args) => capture::run(&args),
+        Command::Triage(args) => triage::run(&args),
+        Command::Rerun(args) => rerun::run(&args),
+        Command::Archive(args) => archive::run(&args),
+        Command::Rules(args) => rules::run(&args),
+        Command::Notify(args) => notify::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Demo(args) => demo::run(&args),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.exit().into()
+        }
+    }
+}

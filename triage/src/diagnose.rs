@@ -1,0 +1,60 @@
+//! A fact sheet, what came before it, and the rules: one diagnosis. Pure but for reading earlier sheets.
+
+use crate::case::read_sheet;
+use crate::facts::growth;
+use leakhound_archive::bundle::SHEET_FILE;
+use leakhound_archive::{Archive, Bundle};
+use leakhound_rules::{Diagnosis, FactSheet, RuleSet};
+
+/// Earlier captures that growth looks back on; more would make old history outvote today's.
+const LOOK_BACK: usize = 8;
+
+/// Judges `sheet` in the light of `earlier` sheets of the same service, oldest first.
+#[must_use]
+pub fn diagnose(sheet: &FactSheet, earlier: &[FactSheet], rules: &RuleSet) -> Diagnosis {
+    let mut sheet = sheet.clone();
+    growth::write(earlier, &mut sheet);
+    leakhound_rules::judge(&sheet, rules)
+}
+
+/// The archived sheets that growth of `sheet` can be measured against: the same process on the same node, earlier.
+///
+/// A process that was restarted starts small again, and replicas of a service differ in load; neither says anything about
+/// the growth of this one.
+#[must_use]
+pub fn earlier_sheets(archive: &Archive, sheet: &FactSheet) -> Vec<FactSheet> {
+    let bundles: Vec<Bundle> = match archive.sheets(&sheet.subject.service) {
+        Ok(bundles) => bundles,
+        Err(error) => {
+            tracing::warn!(%error, "Earlier captures cannot be listed; growth stays unknown");
+            return Vec::new();
+        }
+    };
+    let mut found = Vec::new();
+    for bundle in bundles.iter().rev() {
+        if found.len() == LOOK_BACK {
+            break;
+        }
+        if bundle.id().pid() != sheet.subject.pid {
+            continue;
+        }
+        match read_sheet(&bundle.path().join(SHEET_FILE)) {
+            Ok(earlier) if is_earlier_of_same_process(&earlier, sheet) => found.push(earlier),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "An earlier sheet is skipped"),
+        }
+    }
+    found.reverse();
+    found
+}
+
+fn is_earlier_of_same_process(earlier: &FactSheet, sheet: &FactSheet) -> bool {
+    let (a, b) = (&earlier.subject, &sheet.subject);
+    a.pid == b.pid
+        && a.node == b.node
+        && a.process_started == b.process_started
+        && match (a.captured_at_ms, b.captured_at_ms) {
+            (Some(then), Some(now)) => then < now,
+            _ => false,
+        }
+}

@@ -38,28 +38,3 @@ impl Line {
         self.bar.finish_and_clear();
     }
 }
-
-/// True when standard output wants colour: a terminal, and nobody said no.
-pub fn colour() -> bool {
-    std::io::stdout().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
-        && std::env::var("TERM").as_deref() != Ok("dumb")
-}
-
-/// Columns of the terminal, or 100 in a pipe.
-pub fn width() -> usize {
-    #[cfg(unix)]
-    {
-        let mut size = libc::winsize {
-            ws_row: 0,
-            ws_col: 0,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        // SAFETY: the kernel fills `size`, which outlives the call.
-        if unsafe { libc::ioctl(1, libc::TIOCGWINSZ, &raw mut size) } == 0 && size.ws_col > 20 {
-            return usize::from(size.ws_col);
-        }
-    }
-    100
-}

@@ -9,12 +9,21 @@ use leakhound_rules::{Diagnosis, FactSheet, RuleSet};
 /// Earlier captures that growth looks back on; more would make old history outvote today's.
 const LOOK_BACK: usize = 8;
 
+/// A diagnosis and the sheet that was judged, growth included.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// The sheet with its growth facts.
+    pub sheet: FactSheet,
+    /// What the rules said about it.
+    pub diagnosis: Diagnosis,
+}
+
 /// Judges `sheet` in the light of `earlier` sheets of the same service, oldest first.
 #[must_use]
-pub fn diagnose(sheet: &FactSheet, earlier: &[FactSheet], rules: &RuleSet) -> Diagnosis {
-    let mut sheet = sheet.clone();
+pub fn diagnose(mut sheet: FactSheet, earlier: &[FactSheet], rules: &RuleSet) -> Judged {
     growth::write(earlier, &mut sheet);
-    leakhound_rules::judge(&sheet, rules)
+    let diagnosis = leakhound_rules::judge(&sheet, rules);
+    Judged { sheet, diagnosis }
 }
 
 /// The archived sheets that growth of `sheet` can be measured against: the same process on the same node, earlier.

@@ -2,11 +2,11 @@
 
 use crate::case::{Case, CaseError, read_sheet};
 use crate::child::{self, Modules, Progress, Request, Strings, WalkError};
-use crate::diagnose::{diagnose, earlier_sheets};
+use crate::diagnose::{Judged, diagnose, earlier_sheets};
 use crate::report::{self, Format, Style};
 use leakhound_archive::bundle::{DIAGNOSIS_FILE, REPORT_FILE, SHEET_FILE};
 use leakhound_archive::{Archive, ArchiveError, Bundle};
-use leakhound_rules::{Diagnosis, FactSheet, RuleSet};
+use leakhound_rules::{FactSheet, RuleSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -106,28 +106,25 @@ pub fn work(
     limits: &WalkLimits,
     cancel: &Arc<AtomicBool>,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<Diagnosis, WorkError> {
+) -> Result<Judged, WorkError> {
     let case = Case::of_bundle(bundle)?;
     let sheet = sheet_of(&case, None, limits, cancel, progress)?;
     if matches!(case, Case::Dump { .. }) {
         archive.put_file(bundle, SHEET_FILE, &to_json(&sheet))?;
     }
-    let diagnosis = diagnose(&sheet, &earlier_sheets(archive, &sheet), rules);
-    store(archive, bundle, &sheet, &diagnosis)?;
-    Ok(diagnosis)
+    let earlier = earlier_sheets(archive, &sheet);
+    let judged = diagnose(sheet, &earlier, rules);
+    store(archive, bundle, &judged)?;
+    Ok(judged)
 }
 
 /// Stores a diagnosis and its report in the bundle they belong to.
 ///
 /// # Errors
 /// The archive cannot be written.
-pub fn store(
-    archive: &Archive,
-    bundle: &Bundle,
-    sheet: &FactSheet,
-    diagnosis: &Diagnosis,
-) -> Result<(), ArchiveError> {
-    let page = report::render(diagnosis, sheet, Format::Html, &Style::default());
+pub fn store(archive: &Archive, bundle: &Bundle, judged: &Judged) -> Result<(), ArchiveError> {
+    let Judged { sheet, diagnosis } = judged;
+    let page = report::render(diagnosis, sheet, Format::Html, &Style::plain());
     archive.put_file(bundle, REPORT_FILE, page.as_bytes())?;
     // The diagnosis is last: its presence says that the bundle is done.
     archive.put_file(bundle, DIAGNOSIS_FILE, &to_json(diagnosis))

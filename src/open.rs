@@ -1,0 +1,150 @@
+//! What several subcommands open the same way: rules, the archive, the configuration; and how they stop.
+
+use crate::config::Config;
+use crate::exit::{Failure, OrExit};
+use anyhow::Context;
+use leakhound_archive::Archive;
+use leakhound_rules::RuleSet;
+use leakhound_triage::report::{ColorChoice, Style};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Where the agent's configuration lies when nobody says.
+pub const DEFAULT_CONFIG: &str = "/etc/leakhound/leakhound.toml";
+/// More rule files than this in one folder is a wrong folder.
+const RULE_FILES_LIMIT: usize = 2_000;
+/// A rule is a page of text.
+const RULE_FILE_LIMIT_BYTES: u64 = 256 << 10;
+
+/// `--config`, for every subcommand that works on an installed agent's data.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ConfigArg {
+    /// The agent's configuration.
+    #[arg(long, short, value_name = "FILE", env = "LEAKHOUND_CONFIG", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+}
+
+impl ConfigArg {
+    /// Reads it.
+    pub fn load(&self) -> Result<Config, Failure> {
+        Config::load(&self.config).or_usage()
+    }
+}
+
+/// Where the archive is: named, or as the configuration says.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ArchiveArg {
+    /// The archive folder; default: `[archive] location` of the configuration.
+    #[arg(long, value_name = "DIR", env = "LEAKHOUND_ARCHIVE")]
+    pub archive: Option<PathBuf>,
+    #[command(flatten)]
+    pub config: ConfigArg,
+}
+
+impl ArchiveArg {
+    /// Opens it.
+    pub fn open(&self) -> Result<Archive, Failure> {
+        let location = match &self.archive {
+            Some(location) => location.clone(),
+            None => self
+                .config
+                .load()
+                .map_err(|error| {
+                    Failure::usage(anyhow::anyhow!(
+                        "no --archive was given, and the configuration does not say: {error}"
+                    ))
+                })?
+                .archive
+                .location
+                .clone(),
+        };
+        Archive::open(&location).or_input()
+    }
+}
+
+/// The shipped rules, with the ones in `folder` laid over them.
+pub fn rules(folder: Option<&Path>) -> Result<RuleSet, Failure> {
+    let Some(folder) = folder else {
+        return Ok(RuleSet::shipped());
+    };
+    let texts = rule_texts(folder)?;
+    RuleSet::shipped()
+        .overlay(&texts)
+        .map_err(|problems| Failure::usage(anyhow::anyhow!("{problems}")))
+}
+
+/// Every `.toml` under `folder`, by name.
+pub fn rule_texts(folder: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
+    let mut texts = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(&folder)
+            .with_context(|| format!("cannot read the rules in {}", folder.display()))
+            .or_usage()?;
+        for entry in entries {
+            let path = entry.or_usage()?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "toml") {
+                let about = || format!("cannot read the rule {}", path.display());
+                let size = std::fs::metadata(&path).with_context(about).or_usage()?.len();
+                if size > RULE_FILE_LIMIT_BYTES || texts.len() >= RULE_FILES_LIMIT {
+                    return Err(Failure::usage(anyhow::anyhow!(
+                        "{}: a rule file has at most {RULE_FILE_LIMIT_BYTES} bytes and a folder at most {RULE_FILES_LIMIT} of them",
+                        path.display()
+                    )));
+                }
+                let text = std::fs::read_to_string(&path).with_context(about).or_usage()?;
+                texts.push((path, text));
+            }
+        }
+    }
+    if texts.is_empty() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "{} holds no rule: a rule is a file that ends in .toml",
+            folder.display()
+        )));
+    }
+    texts.sort();
+    Ok(texts)
+}
+
+/// A flag that Ctrl-C and SIGTERM raise; a second signal ends the process at once.
+pub fn cancel_on_signal() -> Arc<AtomicBool> {
+    let cancel = Arc::new(AtomicBool::new(false));
+    let raised = cancel.clone();
+    std::thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+            return;
+        };
+        runtime.block_on(async {
+            stop_signal().await;
+            raised.store(true, Ordering::Relaxed);
+            stop_signal().await;
+            std::process::exit(130);
+        });
+    });
+    cancel
+}
+
+/// Returns when somebody asks the program to stop.
+pub async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut term) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// How text looks on standard output.
+pub fn style() -> Style {
+    Style::for_stdout(ColorChoice::Auto)
+}

@@ -1,0 +1,160 @@
+//! One dump to one fact sheet, top to bottom. Runs in the parser child only.
+
+use crate::child::{Modules, Progress, Request};
+use crate::facts;
+use crate::facts::account::GcShare;
+use leakhound_archive::{Manifest, ReadAt};
+use leakhound_clr::{NoRuntime, Options, Runtime};
+use leakhound_dump::{DumpError, FileOverlay, FileSearch, Limits, ModuleFiles, ProcessImage};
+use leakhound_rules::FactSheet;
+use leakhound_rules::sheet::SHEET_SCHEMA;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// `capture.json` holds a memory map of at most some ten thousand lines.
+const MANIFEST_LIMIT_BYTES: u64 = 64 << 20;
+/// Sentences about problems that a sheet keeps.
+const PROBLEMS_KEPT: usize = 50;
+
+/// Why a dump gives no sheet.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AnalyzeError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no dump.
+    #[error(transparent)]
+    Dump(#[from] DumpError),
+    /// The manifest beside it is not one.
+    #[error("{path} is not a manifest: {reason}")]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Walks the dump that `request` names.
+///
+/// A process without a readable runtime gives a sheet too: the byte account and a sentence about what is missing.
+///
+/// # Errors
+/// The file is not a dump, or nothing useful can be read from it.
+pub fn analyze(
+    request: &Request,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<FactSheet, AnalyzeError> {
+    let mut at = |share: f64, stage: &str| {
+        progress(Progress {
+            stage: stage.to_owned(),
+            share,
+        });
+    };
+    at(0.0, "opening the dump");
+    let manifest = request.manifest.as_deref().map(read_manifest).transpose()?;
+    let source =
+        leakhound_archive::open_readable(&request.dump).map_err(|source| AnalyzeError::Io {
+            path: request.dump.clone(),
+            source,
+        })?;
+    let mut image = leakhound_dump::open(source)?;
+    overlay(&mut image, &request.modules);
+
+    let mut sheet = blank(request, manifest.as_ref(), &image);
+    sheet.completeness.problems.extend(image.warnings.iter().cloned());
+    let map = manifest.as_ref().map_or(&[][..], |m| &m.memory_map);
+    match Runtime::open(&image, &Options::default()) {
+        Ok(runtime) => {
+            at(0.05, "walking the heap");
+            let gc = facts::write_managed(&image, &runtime, request, &mut at, &mut sheet);
+            facts::account::write(&image, map, &gc, &mut sheet);
+        }
+        Err(why) => {
+            without_runtime(&why, &mut sheet);
+            facts::account::write(&image, map, &GcShare::default(), &mut sheet);
+        }
+    }
+    sheet.completeness.problems.truncate(PROBLEMS_KEPT);
+    at(1.0, "done");
+    Ok(sheet)
+}
+
+fn read_manifest(path: &Path) -> Result<Manifest, AnalyzeError> {
+    let about = |source| AnalyzeError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let file = leakhound_archive::read_at::PlainFile::open(path).map_err(about)?;
+    let bad = |reason: String| AnalyzeError::Manifest {
+        path: path.to_owned(),
+        reason,
+    };
+    if file.len() > MANIFEST_LIMIT_BYTES {
+        return Err(bad(format!(
+            "it has {} bytes, more than the {MANIFEST_LIMIT_BYTES} that a manifest may have",
+            file.len()
+        )));
+    }
+    let mut bytes = vec![0; file.len() as usize];
+    let n = file.read_at(0, &mut bytes).map_err(about)?;
+    serde_json::from_slice(&bytes[..n]).map_err(|error| bad(error.to_string()))
+}
+
+fn overlay(image: &mut ProcessImage, modules: &Modules) {
+    let search = match modules {
+        Modules::None => return,
+        Modules::Mapped => FileSearch::this_machine(),
+        Modules::Folder(folder) => FileSearch {
+            folder: Some(folder.clone()),
+            ..FileSearch::default()
+        },
+    };
+    let files = Arc::new(ModuleFiles::new(search, &Limits::default()));
+    FileOverlay::apply(image, &files);
+}
+
+/// A sheet that knows who and when.
+fn blank(request: &Request, manifest: Option<&Manifest>, image: &ProcessImage) -> FactSheet {
+    let mut sheet = FactSheet {
+        schema: SHEET_SCHEMA,
+        tool: concat!("leakhound ", env!("CARGO_PKG_VERSION")).to_owned(),
+        ..FactSheet::default()
+    };
+    sheet.subject.source = request.dump.display().to_string();
+    sheet.runtime.os = format!("{:?}", image.os).to_lowercase();
+    sheet.runtime.arch = format!("{:?}", image.arch).to_lowercase();
+    if let Some(manifest) = manifest {
+        facts::process::write(manifest, &mut sheet);
+    } else {
+        sheet.subject.pid = image.pid.unwrap_or_default();
+        sheet.int("threads", image.threads.len() as u64);
+        // The file's own time is the best guess of when it was taken; growth needs an order.
+        let written = std::fs::metadata(&request.dump).and_then(|m| m.modified());
+        if let Ok(time) = written.map(jiff::Timestamp::try_from)
+            && let Ok(time) = time
+        {
+            sheet.subject.captured_at = Some(time.to_string());
+            sheet.subject.captured_at_ms = Some(time.as_millisecond());
+        }
+    }
+    if let Some(service) = &request.service {
+        sheet.subject.service.clone_from(service);
+    }
+    sheet
+}
+
+fn without_runtime(why: &NoRuntime, sheet: &mut FactSheet) {
+    sheet.runtime.name = "none".to_owned();
+    sheet.completeness.problems.push(why.to_string());
+    for name in ["heap.committed", "heap.used", "heap.live"] {
+        sheet.unknown(name, why.to_string());
+    }
+}

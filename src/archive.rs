@@ -3,9 +3,11 @@
 use crate::exit::{Exit, Failure, OrExit};
 use crate::open::ArchiveArg;
 use anyhow::Context;
+use leakhound_archive::queue::Queue;
+use leakhound_archive::state::State;
 use leakhound_archive::{Archive, Bundle, Filter, retention};
-use leakhound_collector::config::Span;
-use leakhound_rules::{Diagnosis, units};
+use leakhound_rules::units::{format_bytes, format_duration};
+use leakhound_rules::{Diagnosis, Millis};
 use std::io::Write;
 
 /// Look into the archive, check it, clean it.
@@ -77,8 +79,8 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Prune { dry_run } => {
             let policy = match &args.archive.archive {
                 // A folder given by hand has the default policy unless a configuration can be read.
-                Some(_) => args.archive.config.load().unwrap_or_default().archive.retain,
-                None => args.archive.config.load()?.archive.retain,
+                Some(_) => args.archive.config.load().unwrap_or_default().archive.policy(),
+                None => args.archive.config.load()?.archive.policy(),
             };
             prune(&archive, &policy, *dry_run)
         }
@@ -101,11 +103,8 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
 /// `--since 7 days` as a moment.
 pub fn since(text: Option<&str>) -> Result<Option<jiff::Timestamp>, Failure> {
     let Some(text) = text else { return Ok(None) };
-    let span: Span = text
-        .parse()
-        .map_err(|e| anyhow::anyhow!("--since {text}: {e}"))
-        .or_usage()?;
-    let ms = i64::try_from(span.as_ms()).unwrap_or(i64::MAX);
+    let span: Millis = text.parse().context("--since").or_usage()?;
+    let ms = i64::try_from(span.0).unwrap_or(i64::MAX);
     let then = jiff::Timestamp::now().as_millisecond().saturating_sub(ms);
     jiff::Timestamp::from_millisecond(then).map(Some).or_usage()
 }
@@ -147,7 +146,7 @@ fn list(
                 out,
                 "{}  {:>9}  {}\n    {}",
                 id.time().strftime("%Y-%m-%d %H:%M:%S UTC"),
-                units::bytes(bundle.stored_bytes()),
+                format_bytes(bundle.stored_bytes() as f64),
                 id.key(),
                 headline(bundle)
             )
@@ -186,15 +185,15 @@ fn show(archive: &Archive, wanted: &str, json: bool) -> Result<Exit, Failure> {
     }
     print!("  {} by {}", manifest.kind, manifest.method);
     if let Some(pause_ms) = manifest.pause_ms {
-        print!(", stopped for {}", units::duration(pause_ms as u64));
+        print!(", stopped for {}", format_duration(pause_ms));
     }
     println!();
     if let Some(dump) = &manifest.dump {
         println!(
             "  {}: {} from {}",
             dump.file,
-            units::bytes(dump.stored_bytes),
-            units::bytes(dump.raw_bytes)
+            format_bytes(dump.stored_bytes as f64),
+            format_bytes(dump.raw_bytes as f64)
         );
     }
     for warning in &manifest.warnings {
@@ -211,7 +210,7 @@ fn verify(archive: &Archive, wanted: Option<&str>) -> Result<Exit, Failure> {
     };
     let mut damaged = 0;
     for bundle in &bundles {
-        let result = archive.verify(bundle, &mut |_| {});
+        let result = archive.verify(bundle, &|_, _| {});
         match result {
             Ok(report) if report.problems.is_empty() => println!("whole    {}", bundle.id().key()),
             Ok(report) => {
@@ -232,17 +231,30 @@ fn verify(archive: &Archive, wanted: Option<&str>) -> Result<Exit, Failure> {
 }
 
 fn prune(archive: &Archive, policy: &retention::Policy, dry_run: bool) -> Result<Exit, Failure> {
-    let plan = retention::plan_archive(archive, policy, jiff::Timestamp::now()).or_input()?;
-    for action in &plan.actions {
-        println!("{action}");
+    let queue = State::open(archive.location()).and_then(Queue::open).or_input()?;
+    let in_use = queue
+        .unfinished(u32::MAX)
+        .or_input()?
+        .into_iter()
+        .map(|job| job.bundle)
+        .collect();
+    let plan = archive.plan(policy, &in_use, jiff::Timestamp::now()).or_input()?;
+    for deletion in &plan.deletions {
+        let what = match deletion.target {
+            retention::Target::Dump => "dump of ",
+            retention::Target::Bundle => "",
+        };
+        let frees = format_bytes(deletion.frees_bytes as f64);
+        println!("{frees:>9}  {what}{}\n           {}", deletion.key, deletion.reason);
     }
     if dry_run {
-        println!("{} to delete; nothing was, because of --dry-run", plan.actions.len());
+        println!("{} to delete; nothing was, because of --dry-run", plan.deletions.len());
         return Ok(Exit::Ok);
     }
-    retention::execute(archive, &plan)
-        .context("not everything could be deleted")
-        .or_input()?;
-    println!("{} deleted", plan.actions.len());
-    Ok(Exit::Ok)
+    let pruned = archive.prune(&plan);
+    for problem in &pruned.problems {
+        eprintln!("warning: {problem}");
+    }
+    println!("{} deleted", pruned.done.len());
+    Ok(if pruned.problems.is_empty() { Exit::Ok } else { Exit::Input })
 }

@@ -6,9 +6,10 @@ use crate::terminal;
 use anyhow::Context;
 use clap::ValueEnum;
 use leakhound_archive::Archive;
-use leakhound_rules::{Diagnosis, FactSheet};
+use leakhound_rules::Diagnosis;
 use leakhound_triage::case::Case;
-use leakhound_triage::child::{Modules, Strings};
+use leakhound_rules::{Bytes, FactSheet, Millis};
+use leakhound_triage::child::Strings;
 use leakhound_triage::report::{self, Format, Style};
 use leakhound_triage::worker::{self, WalkLimits};
 use leakhound_triage::diagnose::{self, Judged};
@@ -75,24 +76,12 @@ pub struct WalkArgs {
 impl WalkArgs {
     /// The limits as the worker takes them.
     pub fn limits(&self) -> Result<WalkLimits, Failure> {
-        let memory: leakhound_collector::config::Size = self
-            .memory
-            .parse()
-            .map_err(|e| anyhow::anyhow!("--memory {}: {e}", self.memory))
-            .or_usage()?;
-        let time: leakhound_collector::config::Span = self
-            .time
-            .parse()
-            .map_err(|e| anyhow::anyhow!("--time {}: {e}", self.time))
-            .or_usage()?;
+        let memory: Bytes = self.memory.parse().context("--memory").or_usage()?;
+        let time: Millis = self.time.parse().context("--time").or_usage()?;
         Ok(WalkLimits {
-            memory_bytes: memory.as_bytes(),
-            time_ms: time.as_ms(),
-            modules: match self.modules.as_str() {
-                "none" => Modules::None,
-                "mapped" => Modules::Mapped,
-                folder => Modules::Folder(PathBuf::from(folder)),
-            },
+            memory_bytes: memory.0,
+            time_ms: time.0,
+            modules: crate::config::modules(&self.modules),
             strings: if self.show_strings {
                 Strings::Scrubbed
             } else {

@@ -336,6 +336,7 @@ pub const LISTS: &[List] = &[
     ]},
     List { name: "thread_names", scope: Sheet, sentence: "OS threads by name.", columns: &[
         ("name", Text, "Name with digits erased."),
+        ("runs", Text, "The type of the application's own that most of their stacks hold; empty when there is none."),
         ("count", Count, "Threads."),
     ]},
     List { name: "native_regions", scope: Sheet, sentence: "Memory outside the GC heap by kind, the largest first.", columns: &[

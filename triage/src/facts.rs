@@ -1,37 +1,72 @@
 //! Fact families: what a capture says, in the words of the vocabulary. One file per family.
 
 pub mod account;
+pub mod finalization;
 pub mod growth;
+pub mod handles;
 pub mod heap;
 pub mod process;
+pub mod rows;
+pub mod statics;
+pub mod strings;
+pub mod survey;
+pub mod threads;
+pub mod types;
 
 use crate::child::Request;
 use account::GcShare;
 use leakhound_clr::{Problem, Runtime};
 use leakhound_dump::ProcessImage;
 use leakhound_rules::FactSheet;
+use survey::Survey;
 
 /// Walks the managed heap and writes every family that stands on it; returns the heap's part of the byte account.
 pub fn write_managed(
     image: &ProcessImage,
     runtime: &Runtime,
-    _request: &Request,
+    request: &Request,
     at: &mut dyn FnMut(f64, &str),
     sheet: &mut FactSheet,
 ) -> GcShare {
-    let _ = image;
-    let walk = runtime.walk(|| (), |_, _| {});
-    at(0.4, "reading the roots");
-    let generations = heap::generations(runtime, &walk.ranges);
-    heap::write(runtime, &generations, sheet);
-    describe_runtime(runtime, sheet);
-    GcShare {
+    let mut gc = GcShare {
         ranges: heap::address_ranges(runtime),
-        live_bytes: None,
-        garbage_bytes: None,
-        free_bytes: generations.iter().map(|g| g.free).sum(),
-        used_bytes: generations.iter().map(|g| g.used).sum(),
+        ..GcShare::default()
+    };
+    match Survey::take(image, runtime, at) {
+        Ok(survey) => {
+            let generations = heap::generations(runtime, survey.objects.ranges());
+            heap::write(runtime, &generations, sheet);
+            gc.free_bytes = generations.iter().map(|g| g.free).sum();
+            gc.used_bytes = generations.iter().map(|g| g.used).sum();
+            at(0.75, "counting types");
+            let liveness = types::write(&survey, sheet);
+            gc.live_bytes = Some(liveness.live_bytes);
+            gc.garbage_bytes = Some(liveness.garbage_bytes);
+            finalization::write(&survey, sheet);
+            handles::write(&survey, sheet);
+            statics::write(&survey, sheet);
+            threads::write(image, &survey, sheet);
+            at(0.85, "comparing strings");
+            strings::write(&survey, request.strings, sheet);
+            let edges = u64::from(survey.graph.strong_edges());
+            let dangling = runtime.completeness().count(Problem::DanglingReference);
+            if edges + dangling > 0 {
+                sheet.completeness.references = Some(edges as f64 / (edges + dangling) as f64);
+            }
+        }
+        Err(error) => {
+            let walk = runtime.walk(|| (), |(), _| {});
+            let generations = heap::generations(runtime, &walk.ranges);
+            heap::write(runtime, &generations, sheet);
+            gc.free_bytes = generations.iter().map(|g| g.free).sum();
+            gc.used_bytes = generations.iter().map(|g| g.used).sum();
+            sheet.completeness.problems.push(format!(
+                "Only the sizes of the heap are known, not who holds it: {error}."
+            ));
+        }
     }
+    describe_runtime(runtime, sheet);
+    gc
 }
 
 fn describe_runtime(runtime: &Runtime, sheet: &mut FactSheet) {

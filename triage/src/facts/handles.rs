@@ -1,0 +1,124 @@
+//! GC handles by kind; what pinned ones hold in place, and the holes they keep open.
+
+use super::rows::{int, row, text};
+use super::survey::Survey;
+use leakhound_clr::{Generation, HandleKind, TypeId};
+use leakhound_rules::FactSheet;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Rows kept per list.
+const KEEP: usize = 100;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    count: u64,
+    bytes: u64,
+    free_nearby: u64,
+}
+
+/// Writes `handles.*`, `handle_targets`, `pinned` and `soh.pinned_free`.
+pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
+    let objects = &survey.objects;
+    let mut kinds: BTreeMap<HandleKind, u64> = BTreeMap::new();
+    let mut targets: HashMap<(HandleKind, TypeId), Tally> = HashMap::new();
+    let mut pinned: HashMap<(TypeId, Generation), Tally> = HashMap::new();
+    let mut pinned_objects: HashSet<u32> = HashSet::new();
+    for handle in &survey.handles {
+        *kinds.entry(handle.kind).or_default() += 1;
+        let Some(object) = objects.index_of(handle.target) else {
+            continue;
+        };
+        let id = objects.type_id(object);
+        let bytes = objects.size(object);
+        let tally = targets.entry((handle.kind, id)).or_default();
+        tally.count += 1;
+        tally.bytes += bytes;
+        if handle.kind.is_pinned() {
+            let tally = pinned.entry((id, objects.generation(object))).or_default();
+            tally.count += 1;
+            // Two handles on one object hold it once.
+            if pinned_objects.insert(object) {
+                tally.bytes += bytes;
+                tally.free_nearby += objects.hole_before(object) + objects.hole_after(object);
+            }
+        }
+    }
+    let of = |kinds: &BTreeMap<HandleKind, u64>, wanted: &[HandleKind]| -> u64 {
+        wanted.iter().filter_map(|k| kinds.get(k)).sum()
+    };
+    sheet.int("handles.total", kinds.values().sum());
+    for (name, wanted) in [
+        ("handles.strong", &[HandleKind::Strong][..]),
+        ("handles.pinned", &[HandleKind::Pinned]),
+        ("handles.async_pinned", &[HandleKind::AsyncPinned]),
+        ("handles.weak", &[HandleKind::WeakShort, HandleKind::WeakLong]),
+        ("handles.dependent", &[HandleKind::Dependent]),
+        ("handles.ref_counted", &[HandleKind::RefCounted]),
+        ("handles.sized_ref", &[HandleKind::SizedRef]),
+    ] {
+        sheet.int(name, of(&kinds, wanted));
+    }
+    sheet.unknown(
+        "handles.weak_dead",
+        "a weak handle whose target is gone looks like a free one",
+    );
+    sheet.int("handles.pinned_bytes", pinned.values().map(|t| t.bytes).sum());
+    sheet.int("soh.pinned_free", pinned_free(survey, &pinned_objects));
+
+    let mut rows: Vec<((TypeId, Generation), Tally)> = pinned.into_iter().collect();
+    rows.sort_by_key(|((id, generation), t)| {
+        (std::cmp::Reverse((t.free_nearby, t.count)), *generation, id.0)
+    });
+    let name = |id: TypeId| {
+        let info = survey.runtime.type_info(id);
+        info.map_or_else(|| "?".to_owned(), |info| info.name.clone())
+    };
+    sheet.lists.insert(
+        "pinned".to_owned(),
+        rows.into_iter()
+            .take(KEEP)
+            .map(|((id, generation), tally)| {
+                row([
+                    ("type", text(name(id))),
+                    ("generation", text(generation.name())),
+                    ("count", int(tally.count)),
+                    ("bytes", int(tally.bytes)),
+                    ("free_nearby", int(tally.free_nearby)),
+                ])
+            })
+            .collect(),
+    );
+    let mut rows: Vec<((HandleKind, TypeId), Tally)> = targets.into_iter().collect();
+    rows.sort_by_key(|((kind, id), t)| (std::cmp::Reverse(t.count), *kind, id.0));
+    sheet.lists.insert(
+        "handle_targets".to_owned(),
+        rows.into_iter()
+            .take(KEEP)
+            .map(|((kind, id), tally)| {
+                row([
+                    ("kind", text(kind.name())),
+                    ("type", text(name(id))),
+                    ("count", int(tally.count)),
+                    ("bytes", int(tally.bytes)),
+                ])
+            })
+            .collect(),
+    );
+}
+
+/// Holes of generations 0 to 2 next to a pinned object, each counted once.
+fn pinned_free(survey: &Survey<'_>, pinned: &HashSet<u32>) -> u64 {
+    let objects = &survey.objects;
+    let mut total = 0;
+    for object in pinned {
+        if !objects.generation(*object).is_small() {
+            continue;
+        }
+        total += objects.hole_after(*object);
+        // The hole before belongs to the object before when that one is pinned too.
+        if object.checked_sub(1).is_none_or(|before| !pinned.contains(&before)) {
+            total += objects.hole_before(*object);
+        }
+    }
+    total
+}

@@ -174,12 +174,12 @@ impl Check for Config {
         for (index, service) in self.service.iter().enumerate() {
             for name in service.notify.iter().flatten() {
                 if !self.notify.iter().any(|d| &d.name == name) {
-                    let known: Vec<&str> = self.notify.iter().map(|d| d.name.as_str()).collect();
+                    let known = self.notify.iter().map(|d| d.name.as_str());
                     problems.push(
                         format!("service[{index}].notify"),
                         format!("no destination is called `{name}`"),
                         None,
-                        leakhound_collector::config::nearest(name, &known).map(|n| (*n).to_owned()),
+                        leakhound_rules::diagnostic::nearest(name, known),
                     );
                 }
             }

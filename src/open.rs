@@ -69,9 +69,17 @@ pub fn rules(folder: Option<&Path>) -> Result<RuleSet, Failure> {
         return Ok(RuleSet::shipped());
     };
     let texts = rule_texts(folder)?;
-    RuleSet::shipped()
-        .overlay(&texts)
-        .map_err(|problems| Failure::usage(anyhow::anyhow!("{problems}")))
+    RuleSet::shipped().overlay(named(&texts)).map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Failure::usage(anyhow::anyhow!("{}", problems.join("\n\n")))
+    })
+}
+
+/// Texts with their names as the rules crate takes them.
+pub fn named(texts: &[(PathBuf, String)]) -> impl Iterator<Item = (&str, &str)> {
+    texts
+        .iter()
+        .map(|(path, text)| (path.to_str().unwrap_or("?"), text.as_str()))
 }
 
 /// Every `.toml` under `folder`, by name.

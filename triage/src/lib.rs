@@ -2,10 +2,14 @@
 //!
 //! Invariant: dumps are parsed only in the child process; network traffic leaves only through `notify`.
 
+pub mod agent;
 pub mod analyze;
 pub mod case;
 pub mod child;
+pub mod diagnose;
 pub mod facts;
 pub mod notify;
 pub mod report;
+pub mod rerun;
 pub mod sandbox;
+pub mod worker;

@@ -43,8 +43,9 @@ pub struct ServiceConfig {
     pub kind: Kind,
     /// When to capture. Default: four times its own average of 7 days, or 90% of its limit.
     pub trigger: Vec<TriggerConfig>,
-    /// Thresholds of rules, changed for this service: name to value as the rule language writes it.
-    pub rules: BTreeMap<String, String>,
+    /// Parameters of rules, changed for this service: rule, then name and value as the rule language writes it, such as
+    /// `[service.rules.loh-fragmentation]` with `free = "40%"`.
+    pub rules: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl Default for ServiceConfig {

@@ -1,0 +1,268 @@
+//! `leakhound run`: the agent. Watches, captures, works its own queue, delivers, tidies up; stops in order.
+
+use crate::config::Config;
+use crate::exit::{Exit, Failure, OrExit};
+use crate::open::{self, ConfigArg};
+use leakhound_archive::queue::Queue;
+use leakhound_archive::state::State;
+use leakhound_archive::{Archive, ArchiveError};
+use leakhound_collector::Collector;
+use leakhound_rules::RuleSet;
+use leakhound_triage::agent::{Agent, Settings};
+use leakhound_triage::notify::outbox::Policy;
+use leakhound_triage::notify::{Http, Outbox};
+use notify::{RecursiveMode, Watcher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// How long a file must be quiet before it is read again: editors write in several steps.
+const SETTLE: Duration = Duration::from_millis(300);
+/// The file is looked at this often besides the kernel's notices, which do not cross network mounts.
+const LOOK: Duration = Duration::from_secs(10);
+/// Time between two passes of the retention policy.
+const TIDY: Duration = Duration::from_secs(600);
+
+/// The agent: watches services, captures, diagnoses, delivers. Ends on SIGTERM or Ctrl-C; reads its configuration again
+/// when the file changes or on SIGHUP, and keeps the last good one when the edit is bad.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Check the configuration and the rules, and end.
+    #[arg(long)]
+    check: bool,
+}
+
+/// A configuration with its rules, both checked.
+#[derive(Clone)]
+struct Good {
+    config: Config,
+    rules: RuleSet,
+}
+
+impl Good {
+    fn load(path: &Path) -> Result<Self, Failure> {
+        let config = Config::load(path).or_usage()?;
+        let rules = open::rules(config.triage.rules.as_deref())?;
+        Ok(Self { config, rules })
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            limits: self.config.triage.limits(),
+            rules: self.rules.clone(),
+            destinations: self.config.notify.clone(),
+            routes: self
+                .config
+                .service
+                .iter()
+                .filter_map(|s| Some((s.name.text.clone(), s.notify.clone()?)))
+                .collect(),
+            parameters: self
+                .config
+                .service
+                .iter()
+                .filter(|s| !s.rules.is_empty())
+                .map(|s| (s.name.text.clone(), s.rules.clone()))
+                .collect(),
+            link: self.config.triage.link.clone(),
+        }
+    }
+}
+
+/// Runs the subcommand.
+pub fn run(args: &Args) -> Result<Exit, Failure> {
+    let good = Good::load(&args.config.config)?;
+    if args.check {
+        println!("{} is valid", args.config.config.display());
+        return Ok(Exit::Ok);
+    }
+    let archive = Arc::new(Archive::open_or_create(&good.config.archive.location).or_input()?);
+    let swept = archive.sweep().or_input()?;
+    tracing::debug!(?swept, "Leftovers of earlier runs are swept");
+    let state = State::open(archive.location()).or_input()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .or_input()?;
+    runtime.block_on(serve(&args.config.config, good, archive, state))
+}
+
+async fn serve(
+    path: &Path,
+    good: Good,
+    archive: Arc<Archive>,
+    state: State,
+) -> Result<Exit, Failure> {
+    let shutdown = CancellationToken::new();
+    let queue = Arc::new(Queue::open(state.clone()).or_input()?);
+    recover(&archive, &queue).or_input()?;
+    let outbox = Outbox::open(state.clone(), Arc::new(Http::default()), Policy::default()).or_input()?;
+    let (new_config, config) = watch::channel(good.config.collector());
+    let (new_settings, settings) = watch::channel(Arc::new(good.settings()));
+    let (new_policy, policy) = watch::channel(good.config.archive.policy());
+
+    let collector = Collector::new(good.config.collector(), archive.clone(), state.clone()).or_input()?;
+    let mut collecting = tokio::spawn(collector.run(shutdown.clone(), config));
+    let agent = Agent::new(archive.clone(), queue.clone(), outbox, settings);
+    let working = tokio::spawn(agent.run(shutdown.clone()));
+    let tidying = tokio::spawn(tidy(archive, queue, policy, shutdown.clone()));
+    let reloading = tokio::spawn(reload(
+        path.to_owned(),
+        shutdown.clone(),
+        move |good: Good| {
+            new_settings.send_replace(Arc::new(good.settings()));
+            new_policy.send_replace(good.config.archive.policy());
+            new_config.send_replace(good.config.collector());
+        },
+    ));
+    tracing::info!(
+        config = %path.display(),
+        services = good.config.service.len(),
+        destinations = good.config.notify.len(),
+        "Leakhound is watching"
+    );
+    let pulse = tokio::spawn(pulse(shutdown.clone()));
+
+    let result = tokio::select! {
+        () = open::stop_signal() => {
+            tracing::info!("Stopping: captures get a moment to finish, then their targets are let go");
+            Ok(Exit::Ok)
+        }
+        ended = &mut collecting => Err(Failure::input(match ended {
+            Ok(Ok(())) => anyhow::anyhow!("the collector ended by itself"),
+            Ok(Err(error)) => anyhow::Error::new(error),
+            Err(error) => anyhow::Error::new(error),
+        })),
+    };
+    notify_manager("STOPPING=1");
+    shutdown.cancel();
+    if !collecting.is_finished() {
+        let _ = (&mut collecting).await;
+    }
+    for task in [working, tidying, reloading, pulse] {
+        let _ = task.await;
+    }
+    tracing::info!("Stopped");
+    result
+}
+
+/// A crash between seal and enqueue leaves a bundle that nobody would look at.
+fn recover(archive: &Archive, queue: &Queue) -> Result<(), ArchiveError> {
+    for bundle in archive.undiagnosed()? {
+        if queue.enqueue(&bundle.id().key(), jiff::Timestamp::now())? {
+            tracing::info!(bundle = bundle.id().key(), "Capture of an earlier run is taken up");
+        }
+    }
+    Ok(())
+}
+
+async fn tidy(
+    archive: Arc<Archive>,
+    queue: Arc<Queue>,
+    policy: watch::Receiver<leakhound_archive::retention::Policy>,
+    shutdown: CancellationToken,
+) {
+    loop {
+        let (archive, queue, policy) = (archive.clone(), queue.clone(), policy.borrow().clone());
+        let pass = tokio::task::spawn_blocking(move || -> Result<(), ArchiveError> {
+            let unfinished = queue.unfinished(100_000)?;
+            let in_use = unfinished.into_iter().map(|job| job.bundle).collect();
+            let plan = archive.plan(&policy, &in_use, jiff::Timestamp::now())?;
+            let pruned = archive.prune(&plan);
+            for deletion in pruned.done {
+                tracing::info!(key = deletion.key, reason = deletion.reason, "Deleted by retention");
+            }
+            for problem in pruned.problems {
+                tracing::warn!(problem, "Retention could not delete");
+            }
+            Ok(())
+        });
+        if let Ok(Err(error)) = pass.await {
+            tracing::warn!(%error, "Retention did not run");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(TIDY) => {}
+        }
+    }
+}
+
+/// Reads the configuration again when it changed, and hands on only good ones.
+async fn reload(path: PathBuf, shutdown: CancellationToken, apply: impl Fn(Good) + Send + 'static) {
+    let (changed, mut changes) = mpsc::channel::<()>(1);
+    let notice = changed.clone();
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|e| !e.kind.is_access()) {
+            let _ = notice.try_send(());
+        }
+    });
+    // Editors and config maps replace the file: the folder is what can be watched.
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let _watcher = watcher.ok().and_then(|mut w| {
+        let watched = w.watch(folder, RecursiveMode::NonRecursive);
+        watched.is_ok().then_some(w)
+    });
+    let mut seen = std::fs::read(&path).unwrap_or_default();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = changes.recv() => tokio::time::sleep(SETTLE).await,
+            () = hangup() => seen.clear(),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let Ok(now) = std::fs::read(&path) else {
+            continue;
+        };
+        if now == seen {
+            continue;
+        }
+        seen = now;
+        match Good::load(&path) {
+            Ok(good) => {
+                tracing::info!(config = %path.display(), "Configuration is read again");
+                apply(good);
+            }
+            Err(problem) => tracing::error!(
+                config = %path.display(),
+                "The new configuration is not good, the last good one stays in force: {problem}"
+            ),
+        }
+    }
+}
+
+async fn hangup() {
+    #[cfg(unix)]
+    if let Ok(mut hup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
+        hup.recv().await;
+        return;
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Tells the service manager that the agent is ready and alive.
+async fn pulse(shutdown: CancellationToken) {
+    notify_manager("READY=1");
+    #[cfg(target_os = "linux")]
+    let every = sd_notify::watchdog_enabled().map_or(LOOK, |limit| limit / 3);
+    #[cfg(not(target_os = "linux"))]
+    let every = LOOK;
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(every) => notify_manager("WATCHDOG=1"),
+        }
+    }
+}
+
+fn notify_manager(state: &str) {
+    #[cfg(target_os = "linux")]
+    // Without a service manager there is nobody to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Custom(state)]);
+    #[cfg(not(target_os = "linux"))]
+    let _ = state;
+}

@@ -1,0 +1,258 @@
+//! The half of the agent that works the queue: walk, judge, plan messages, deliver.
+
+use crate::child::WalkError;
+use crate::diagnose::Judged;
+use crate::notify::{Context, DestinationConfig, Message, Outbox};
+use crate::worker::{self, WalkLimits, WorkError};
+use jiff::{SignedDuration, Timestamp};
+use leakhound_archive::bundle::REPORT_FILE;
+use leakhound_archive::queue::{Claim, Queue};
+use leakhound_archive::{Archive, ArchiveError, Bundle};
+use leakhound_rules::{Overrides, RuleSet, Verdict};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+/// How long a job is ours without a heartbeat.
+const LEASE: SignedDuration = SignedDuration::from_secs(120);
+/// How often the lease is renewed.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// How often the queue is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// The longest time between two looks at the outbox.
+const DELIVER: Duration = Duration::from_secs(30);
+
+/// What the configuration says about triage and delivery.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What a walk may use and show.
+    pub limits: WalkLimits,
+    /// The rules.
+    pub rules: RuleSet,
+    /// Everybody who can be told.
+    pub destinations: Vec<DestinationConfig>,
+    /// Destinations by service, where a service names its own.
+    pub routes: BTreeMap<String, Vec<String>>,
+    /// Parameters of rules by service: rule id to name and value.
+    pub parameters: BTreeMap<String, BTreeMap<String, Overrides>>,
+    /// Link to a report; `{key}` becomes the capture's key.
+    pub link: Option<String>,
+}
+
+/// Works the queue of one node.
+pub struct Agent {
+    archive: Arc<Archive>,
+    queue: Arc<Queue>,
+    outbox: Outbox,
+    settings: watch::Receiver<Arc<Settings>>,
+}
+
+impl Agent {
+    /// An agent over an archive, its queue and its outbox.
+    #[must_use]
+    pub fn new(
+        archive: Arc<Archive>,
+        queue: Arc<Queue>,
+        outbox: Outbox,
+        settings: watch::Receiver<Arc<Settings>>,
+    ) -> Self {
+        Self {
+            archive,
+            queue,
+            outbox,
+            settings,
+        }
+    }
+
+    /// Works until `shutdown`: one walk at a time, deliveries beside it. A walk that runs at shutdown is given back.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let planned = Arc::new(Notify::new());
+        let delivering = tokio::spawn(deliver(
+            self.outbox.clone(),
+            self.settings.clone(),
+            planned.clone(),
+            shutdown.clone(),
+        ));
+        let cancel = Arc::new(AtomicBool::new(false));
+        let raise = {
+            let (cancel, shutdown) = (cancel.clone(), shutdown.clone());
+            tokio::spawn(async move {
+                shutdown.cancelled().await;
+                cancel.store(true, Ordering::Relaxed);
+            })
+        };
+        let worker = format!("{}", std::process::id());
+        while !shutdown.is_cancelled() {
+            match self.queue.claim(&worker, LEASE, Timestamp::now()) {
+                Ok(Some(claim)) => {
+                    self.work(&claim, &cancel).await;
+                    planned.notify_one();
+                }
+                Ok(None) => wait(&shutdown, LOOK).await,
+                Err(error) => {
+                    tracing::error!(%error, "The queue cannot be read");
+                    wait(&shutdown, DELIVER).await;
+                }
+            }
+        }
+        let _ = raise.await;
+        let _ = delivering.await;
+    }
+
+    async fn work(&self, claim: &Claim, cancel: &Arc<AtomicBool>) {
+        let settings = self.settings.borrow().clone();
+        let beating = {
+            let (queue, mut claim) = (self.queue.clone(), claim.clone());
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(HEARTBEAT).await;
+                    if let Err(error) = queue.heartbeat(&mut claim, LEASE, Timestamp::now()) {
+                        tracing::warn!(%error, "The lease of a job cannot be renewed");
+                    }
+                }
+            })
+        };
+        let result = self.diagnose(claim, &settings, cancel).await;
+        beating.abort();
+        let now = Timestamp::now();
+        let settled = match result {
+            Ok(()) => self.queue.finish(claim, now),
+            Err(WorkError::Walk(WalkError::Cancelled)) => self.queue.release(claim, now),
+            Err(error) if error.may_pass() => {
+                tracing::warn!(bundle = claim.bundle, %error, "Triage failed and will be tried again");
+                self.queue
+                    .give_back(claim, &error.to_string(), now)
+                    .map(|_| ())
+            }
+            Err(error) => {
+                tracing::error!(bundle = claim.bundle, %error, "Triage is not possible; the capture stays in the archive");
+                self.queue.bury(claim, &error.to_string(), now)
+            }
+        };
+        if let Err(error) = settled {
+            tracing::error!(bundle = claim.bundle, %error, "The queue cannot be written");
+        }
+    }
+
+    async fn diagnose(
+        &self,
+        claim: &Claim,
+        settings: &Arc<Settings>,
+        cancel: &Arc<AtomicBool>,
+    ) -> Result<(), WorkError> {
+        let bundle = self.archive.bundle(&claim.bundle)?;
+        let rules = rules_for(settings, bundle.id().service());
+        let (archive, limits) = (self.archive.clone(), settings.limits.clone());
+        let (cancel, job) = (cancel.clone(), bundle.clone());
+        let walked = tokio::task::spawn_blocking(move || {
+            worker::work(&archive, &job, &rules, &limits, &cancel, &mut |_| {})
+        });
+        let judged = match walked.await {
+            Ok(result) => result?,
+            // A panic here is a defect of ours; the capture is whole and can be tried again.
+            Err(error) => {
+                return Err(WorkError::Walk(WalkError::Died {
+                    dump: bundle.path().to_owned(),
+                    how: error.to_string(),
+                    stderr: String::new(),
+                }));
+            }
+        };
+        tracing::info!(
+            service = bundle.id().service(),
+            verdict = judged.diagnosis.verdict.name(),
+            bundle = claim.bundle,
+            "{}",
+            judged.diagnosis.headline
+        );
+        self.plan(&bundle, &judged, settings)?;
+        Ok(())
+    }
+
+    fn plan(&self, bundle: &Bundle, judged: &Judged, settings: &Settings) -> Result<(), ArchiveError> {
+        if judged.diagnosis.verdict == Verdict::Healthy {
+            return Ok(());
+        }
+        let key = bundle.id().key();
+        let mut context = Context::of(&judged.diagnosis);
+        context.bundle = Some(key.clone());
+        context.trigger = bundle
+            .manifest()
+            .ok()
+            .and_then(|m| m.trigger)
+            .map(|t| format!("{}: {}", t.name, t.when));
+        context.link = Some(match &settings.link {
+            Some(link) => link.replace("{key}", &key),
+            None => bundle.path().join(REPORT_FILE).display().to_string(),
+        });
+        context.heap_strings = settings.limits.strings == crate::child::Strings::Scrubbed;
+        let message = Message::new(&judged.diagnosis, context);
+        let routes = settings.routes.get(bundle.id().service());
+        for to in &settings.destinations {
+            if routes.is_some_and(|names| !names.contains(&to.name)) {
+                continue;
+            }
+            if let Err(error) = self.outbox.plan(to, &key, &message, Timestamp::now()) {
+                tracing::error!(destination = to.name, %error, "A message cannot be planned");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rules with the parameters of one service; bad parameters are reported and left out.
+fn rules_for(settings: &Settings, service: &str) -> RuleSet {
+    let Some(parameters) = settings.parameters.get(service) else {
+        return settings.rules.clone();
+    };
+    match settings.rules.with_params(parameters) {
+        Ok(rules) => rules,
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!(service, "Parameters of a rule are left out: {problem}");
+            }
+            settings.rules.clone()
+        }
+    }
+}
+
+async fn deliver(
+    outbox: Outbox,
+    settings: watch::Receiver<Arc<Settings>>,
+    planned: Arc<Notify>,
+    shutdown: CancellationToken,
+) {
+    while !shutdown.is_cancelled() {
+        let destinations = settings.borrow().destinations.clone();
+        let round = outbox.deliver_due(&destinations, Timestamp::now());
+        let next = tokio::select! {
+            // An attempt that is cut off is taken up after its lease, under the same key.
+            () = shutdown.cancelled() => return,
+            round = round => match round {
+                Ok(round) => round.next_at,
+                Err(error) => {
+                    tracing::error!(%error, "The outbox cannot be worked");
+                    None
+                }
+            },
+        };
+        let pause = next
+            .and_then(|at| Duration::try_from(at.duration_since(Timestamp::now())).ok())
+            .map_or(DELIVER, |pause| pause.clamp(Duration::from_millis(50), DELIVER));
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = planned.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+async fn wait(shutdown: &CancellationToken, span: Duration) {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = tokio::time::sleep(span) => {}
+    }
+}

@@ -79,7 +79,13 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Prune { dry_run } => {
             let policy = match &args.archive.archive {
                 // A folder given by hand has the default policy unless a configuration can be read.
-                Some(_) => args.archive.config.load().unwrap_or_default().archive.policy(),
+                Some(_) => args
+                    .archive
+                    .config
+                    .load()
+                    .unwrap_or_default()
+                    .archive
+                    .policy(),
                 None => args.archive.config.load()?.archive.policy(),
             };
             prune(&archive, &policy, *dry_run)
@@ -227,28 +233,42 @@ fn verify(archive: &Archive, wanted: Option<&str>) -> Result<Exit, Failure> {
         }
     }
     println!("{} checked, {damaged} damaged", bundles.len());
-    Ok(if damaged == 0 { Exit::Ok } else { Exit::Findings })
+    Ok(if damaged == 0 {
+        Exit::Ok
+    } else {
+        Exit::Findings
+    })
 }
 
 fn prune(archive: &Archive, policy: &retention::Policy, dry_run: bool) -> Result<Exit, Failure> {
-    let queue = State::open(archive.location()).and_then(Queue::open).or_input()?;
+    let queue = State::open(archive.location())
+        .and_then(Queue::open)
+        .or_input()?;
     let in_use = queue
         .unfinished(u32::MAX)
         .or_input()?
         .into_iter()
         .map(|job| job.bundle)
         .collect();
-    let plan = archive.plan(policy, &in_use, jiff::Timestamp::now()).or_input()?;
+    let plan = archive
+        .plan(policy, &in_use, jiff::Timestamp::now())
+        .or_input()?;
     for deletion in &plan.deletions {
         let what = match deletion.target {
             retention::Target::Dump => "dump of ",
             retention::Target::Bundle => "",
         };
         let frees = format_bytes(deletion.frees_bytes as f64);
-        println!("{frees:>9}  {what}{}\n           {}", deletion.key, deletion.reason);
+        println!(
+            "{frees:>9}  {what}{}\n           {}",
+            deletion.key, deletion.reason
+        );
     }
     if dry_run {
-        println!("{} to delete; nothing was, because of --dry-run", plan.deletions.len());
+        println!(
+            "{} to delete; nothing was, because of --dry-run",
+            plan.deletions.len()
+        );
         return Ok(Exit::Ok);
     }
     let pruned = archive.prune(&plan);
@@ -256,5 +276,9 @@ fn prune(archive: &Archive, policy: &retention::Policy, dry_run: bool) -> Result
         eprintln!("warning: {problem}");
     }
     println!("{} deleted", pruned.done.len());
-    Ok(if pruned.problems.is_empty() { Exit::Ok } else { Exit::Input })
+    Ok(if pruned.problems.is_empty() {
+        Exit::Ok
+    } else {
+        Exit::Input
+    })
 }

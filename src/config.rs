@@ -163,7 +163,10 @@ impl Check for Config {
         if self.triage.memory.0 < 256 << 20 {
             problems.push(
                 "triage.memory",
-                format!("{} is too little to read any heap; give at least 256 MiB", self.triage.memory),
+                format!(
+                    "{} is too little to read any heap; give at least 256 MiB",
+                    self.triage.memory
+                ),
                 None,
                 None,
             );

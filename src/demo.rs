@@ -145,9 +145,12 @@ fn live(
 
     tale.step("The agent");
     let config = folder.join("leakhound.toml");
-    std::fs::write(&config, configuration(&archive, service.pid(), &inbox.webhook_url()))
-        .with_context(|| format!("cannot write {}", config.display()))
-        .or_input()?;
+    std::fs::write(
+        &config,
+        configuration(&archive, service.pid(), &inbox.webhook_url()),
+    )
+    .with_context(|| format!("cannot write {}", config.display()))
+    .or_input()?;
     let log = std::fs::File::create(folder.join("agent.log")).or_input()?;
     let program = std::env::current_exe().or_input()?;
     let agent = Command::new(program)
@@ -167,7 +170,10 @@ fn live(
     ));
 
     let mut captures = Vec::new();
-    for (name, goal) in [("The first capture", FIRST_MB), ("The second capture", SECOND_MB)] {
+    for (name, goal) in [
+        ("The first capture", FIRST_MB),
+        ("The second capture", SECOND_MB),
+    ] {
         tale.step(name);
         let letter = wait_for(&mut letters, &mut service, &mut agent, goal, cancel, tale)?;
         let bundle = newest(&archive)?;
@@ -181,12 +187,25 @@ fn live(
         return Ok(Exit::Ok);
     };
     tale.step("Delivered");
-    tale.done(&format!("signed, to {}: {}", inbox.address(), letter.file.display()));
+    tale.done(&format!(
+        "signed, to {}: {}",
+        inbox.address(),
+        letter.file.display()
+    ));
     show(&archive, &bundle)?;
-    println!("The page:     {}", bundle.path().join(REPORT_FILE).display());
-    println!("The archive:  leakhound archive --archive {} list", archive.display());
+    println!(
+        "The page:     {}",
+        bundle.path().join(REPORT_FILE).display()
+    );
+    println!(
+        "The archive:  leakhound archive --archive {} list",
+        archive.display()
+    );
     println!("The log:      {}", folder.join("agent.log").display());
-    println!("All of it took {:.0} s.", tale.started.elapsed().as_secs_f64());
+    println!(
+        "All of it took {:.0} s.",
+        tale.started.elapsed().as_secs_f64()
+    );
     Ok(Exit::Ok)
 }
 
@@ -295,7 +314,8 @@ fn told(bundle: &Bundle) -> String {
 }
 
 fn show(archive: &Path, bundle: &Bundle) -> Result<(), Failure> {
-    let sheet = read_sheet(&bundle.path().join(leakhound_archive::bundle::SHEET_FILE)).or_input()?;
+    let sheet =
+        read_sheet(&bundle.path().join(leakhound_archive::bundle::SHEET_FILE)).or_input()?;
     let earlier = Archive::open(archive)
         .map(|archive| earlier_sheets(&archive, &sheet))
         .unwrap_or_default();
@@ -319,9 +339,15 @@ fn offline(folder: &Path, cancel: &Arc<AtomicBool>, tale: &mut Tale) -> Result<E
     ));
     tale.step("Reading its heap");
     let case = Case::at(&dump).or_input()?;
-    let sheet = sheet_of(&case, Some("Shop.Pricing"), &WalkLimits::default(), cancel, &mut |step| {
-        tale.note(&step.stage);
-    })
+    let sheet = sheet_of(
+        &case,
+        Some("Shop.Pricing"),
+        &WalkLimits::default(),
+        cancel,
+        &mut |step| {
+            tale.note(&step.stage);
+        },
+    )
     .or_input()?;
     tale.done("done");
     let judged = diagnose(sheet, &[], &RuleSet::shipped());

@@ -3,13 +3,13 @@
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::open::ConfigArg;
-use leakhound_archive::state::State;
 use leakhound_archive::Archive;
+use leakhound_archive::state::State;
 use leakhound_collector::discover;
 use leakhound_collector::doctor::{Check, Health, checks};
-use leakhound_triage::notify::outbox::{Filter, EntryState};
-use leakhound_triage::notify::{Http, Outbox};
 use leakhound_triage::notify::outbox::Policy;
+use leakhound_triage::notify::outbox::{EntryState, Filter};
+use leakhound_triage::notify::{Http, Outbox};
 use std::sync::Arc;
 
 /// What will not work on this machine, and why. Changes nothing, stops nothing, sends nothing.
@@ -122,7 +122,12 @@ fn archive(config: &Config) -> Check {
         );
     }
     match Archive::open(location) {
-        Ok(_) => check("archive", Health::Ok, format!("{} opens", location.display()), ""),
+        Ok(_) => check(
+            "archive",
+            Health::Ok,
+            format!("{} opens", location.display()),
+            "",
+        ),
         Err(error) => check("archive", Health::Fail, error.to_string(), "See the reason"),
     }
 }
@@ -135,7 +140,10 @@ fn destinations(config: &Config) -> Vec<Check> {
             Ok(warnings) if warnings.is_empty() => check(
                 "destination",
                 Health::Ok,
-                format!("{} is complete; `leakhound notify test {0}` tries it", to.name),
+                format!(
+                    "{} is complete; `leakhound notify test {0}` tries it",
+                    to.name
+                ),
                 "",
             ),
             Ok(warnings) => check(
@@ -195,7 +203,11 @@ fn letters(config: &Config) -> Option<Check> {
             Some(check(
                 "outbox",
                 Health::Fail,
-                format!("{} messages were given up: {}", counts.n_dead, which.join("; ")),
+                format!(
+                    "{} messages were given up: {}",
+                    counts.n_dead,
+                    which.join("; ")
+                ),
                 "Mend the destination, check it with `leakhound notify test`, then `leakhound notify revive`",
             ))
         }
@@ -204,15 +216,27 @@ fn letters(config: &Config) -> Option<Check> {
                 "{} delivered, {} waiting",
                 counts.n_delivered, counts.n_waiting
             );
-            let health = if counts.n_waiting > 0 { Health::Warn } else { Health::Ok };
-            Some(check("outbox", health, sentence, if counts.n_waiting > 0 {
-                "They are sent as soon as their destinations answer"
+            let health = if counts.n_waiting > 0 {
+                Health::Warn
             } else {
-                ""
-            }))
+                Health::Ok
+            };
+            Some(check(
+                "outbox",
+                health,
+                sentence,
+                if counts.n_waiting > 0 {
+                    "They are sent as soon as their destinations answer"
+                } else {
+                    ""
+                },
+            ))
         }
-        (Err(error), _) | (_, Err(error)) => {
-            Some(check("outbox", Health::Fail, error.to_string(), "See the reason"))
-        }
+        (Err(error), _) | (_, Err(error)) => Some(check(
+            "outbox",
+            Health::Fail,
+            error.to_string(),
+            "See the reason",
+        )),
     }
 }

@@ -76,7 +76,9 @@ enum Command {
 fn main() -> ExitCode {
     // The parser child is this same program; it must not read arguments, open logs or start threads it does not need.
     if std::env::args_os().nth(1).as_deref()
-        == Some(std::ffi::OsStr::new(leakhound_triage::child::CHILD_ARGUMENT))
+        == Some(std::ffi::OsStr::new(
+            leakhound_triage::child::CHILD_ARGUMENT,
+        ))
     {
         return ExitCode::from(leakhound_triage::child::serve());
     }

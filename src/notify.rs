@@ -52,7 +52,11 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
                 return Err(Failure::usage(anyhow::anyhow!(
                     "no destination is called `{}`; the configuration has: {}",
                     name.as_deref().unwrap_or_default(),
-                    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                    if known.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        known.join(", ")
+                    }
                 )));
             }
             let runtime = tokio::runtime::Builder::new_current_thread()

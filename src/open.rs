@@ -69,10 +69,12 @@ pub fn rules(folder: Option<&Path>) -> Result<RuleSet, Failure> {
         return Ok(RuleSet::shipped());
     };
     let texts = rule_texts(folder)?;
-    RuleSet::shipped().overlay(named(&texts)).map_err(|problems| {
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Failure::usage(anyhow::anyhow!("{}", problems.join("\n\n")))
-    })
+    RuleSet::shipped()
+        .overlay(named(&texts))
+        .map_err(|problems| {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            Failure::usage(anyhow::anyhow!("{}", problems.join("\n\n")))
+        })
 }
 
 /// Texts with their names as the rules crate takes them.
@@ -96,14 +98,19 @@ pub fn rule_texts(folder: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
                 folders.push(path);
             } else if path.extension().is_some_and(|e| e == "toml") {
                 let about = || format!("cannot read the rule {}", path.display());
-                let size = std::fs::metadata(&path).with_context(about).or_usage()?.len();
+                let size = std::fs::metadata(&path)
+                    .with_context(about)
+                    .or_usage()?
+                    .len();
                 if size > RULE_FILE_LIMIT_BYTES || texts.len() >= RULE_FILES_LIMIT {
                     return Err(Failure::usage(anyhow::anyhow!(
                         "{}: a rule file has at most {RULE_FILE_LIMIT_BYTES} bytes and a folder at most {RULE_FILES_LIMIT} of them",
                         path.display()
                     )));
                 }
-                let text = std::fs::read_to_string(&path).with_context(about).or_usage()?;
+                let text = std::fs::read_to_string(&path)
+                    .with_context(about)
+                    .or_usage()?;
                 texts.push((path, text));
             }
         }
@@ -123,7 +130,10 @@ pub fn cancel_on_signal() -> Arc<AtomicBool> {
     let cancel = Arc::new(AtomicBool::new(false));
     let raised = cancel.clone();
     std::thread::spawn(move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        else {
             return;
         };
         runtime.block_on(async {

@@ -79,7 +79,11 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         }
     }
     if !args.json {
-        let wrote = if args.write && changed > 0 { ", written" } else { "" };
+        let wrote = if args.write && changed > 0 {
+            ", written"
+        } else {
+            ""
+        };
         println!("{judged} judged, {changed} changed{wrote}, {failed} could not be judged");
     }
     Ok(if failed == 0 { Exit::Ok } else { Exit::Input })

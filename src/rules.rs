@@ -63,7 +63,11 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
             let texts = open::rule_texts(folder)?;
             let report = catalog::check(&RuleSet::shipped(), open::named(&texts));
             println!("{report}");
-            Ok(if report.passed() { Exit::Ok } else { Exit::Usage })
+            Ok(if report.passed() {
+                Exit::Ok
+            } else {
+                Exit::Usage
+            })
         }
         Command::Test { folder } => {
             let report = match folder {
@@ -74,7 +78,11 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
                 None => catalog::test_rules(RuleSet::shipped().rules()),
             };
             println!("{report}");
-            Ok(if report.passed() { Exit::Ok } else { Exit::Findings })
+            Ok(if report.passed() {
+                Exit::Ok
+            } else {
+                Exit::Findings
+            })
         }
     }
 }

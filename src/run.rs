@@ -101,12 +101,14 @@ async fn serve(
     let shutdown = CancellationToken::new();
     let queue = Arc::new(Queue::open(state.clone()).or_input()?);
     recover(&archive, &queue).or_input()?;
-    let outbox = Outbox::open(state.clone(), Arc::new(Http::default()), Policy::default()).or_input()?;
+    let outbox =
+        Outbox::open(state.clone(), Arc::new(Http::default()), Policy::default()).or_input()?;
     let (new_config, config) = watch::channel(good.config.collector());
     let (new_settings, settings) = watch::channel(Arc::new(good.settings()));
     let (new_policy, policy) = watch::channel(good.config.archive.policy());
 
-    let collector = Collector::new(good.config.collector(), archive.clone(), state.clone()).or_input()?;
+    let collector =
+        Collector::new(good.config.collector(), archive.clone(), state.clone()).or_input()?;
     let mut collecting = tokio::spawn(collector.run(shutdown.clone(), config));
     let agent = Agent::new(archive.clone(), queue.clone(), outbox, settings);
     let working = tokio::spawn(agent.run(shutdown.clone()));
@@ -155,7 +157,10 @@ async fn serve(
 fn recover(archive: &Archive, queue: &Queue) -> Result<(), ArchiveError> {
     for bundle in archive.undiagnosed()? {
         if queue.enqueue(&bundle.id().key(), jiff::Timestamp::now())? {
-            tracing::info!(bundle = bundle.id().key(), "Capture of an earlier run is taken up");
+            tracing::info!(
+                bundle = bundle.id().key(),
+                "Capture of an earlier run is taken up"
+            );
         }
     }
     Ok(())
@@ -175,7 +180,11 @@ async fn tidy(
             let plan = archive.plan(&policy, &in_use, jiff::Timestamp::now())?;
             let pruned = archive.prune(&plan);
             for deletion in pruned.done {
-                tracing::info!(key = deletion.key, reason = deletion.reason, "Deleted by retention");
+                tracing::info!(
+                    key = deletion.key,
+                    reason = deletion.reason,
+                    "Deleted by retention"
+                );
             }
             for problem in pruned.problems {
                 tracing::warn!(problem, "Retention could not delete");
@@ -202,7 +211,10 @@ async fn reload(path: PathBuf, shutdown: CancellationToken, apply: impl Fn(Good)
         }
     });
     // Editors and config maps replace the file: the folder is what can be watched.
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let _watcher = watcher.ok().and_then(|mut w| {
         let watched = w.watch(folder, RecursiveMode::NonRecursive);
         watched.is_ok().then_some(w)

@@ -7,13 +7,13 @@ use anyhow::Context;
 use clap::ValueEnum;
 use leakhound_archive::Archive;
 use leakhound_rules::Diagnosis;
-use leakhound_triage::case::Case;
 use leakhound_rules::{Bytes, FactSheet, Millis};
+use leakhound_triage::case::Case;
 use leakhound_triage::child::Strings;
-use leakhound_triage::report::{self, Format, Style};
-use leakhound_triage::worker::{self, WalkLimits};
 use leakhound_triage::diagnose::{self, Judged};
+use leakhound_triage::report::{self, Format, Style};
 use leakhound_triage::worker::WorkError;
+use leakhound_triage::worker::{self, WalkLimits};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -186,11 +186,7 @@ fn sheet(
 }
 
 /// Prints a diagnosis, to a file or to standard output.
-pub fn print(
-    judged: &Judged,
-    format: OutputFormat,
-    output: Option<&Path>,
-) -> Result<(), Failure> {
+pub fn print(judged: &Judged, format: OutputFormat, output: Option<&Path>) -> Result<(), Failure> {
     let style = match output {
         Some(_) => Style::plain(),
         None => open::style(),

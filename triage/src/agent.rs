@@ -172,7 +172,12 @@ impl Agent {
         Ok(())
     }
 
-    fn plan(&self, bundle: &Bundle, judged: &Judged, settings: &Settings) -> Result<(), ArchiveError> {
+    fn plan(
+        &self,
+        bundle: &Bundle,
+        judged: &Judged,
+        settings: &Settings,
+    ) -> Result<(), ArchiveError> {
         if judged.diagnosis.verdict == Verdict::Healthy {
             return Ok(());
         }
@@ -241,7 +246,9 @@ async fn deliver(
         };
         let pause = next
             .and_then(|at| Duration::try_from(at.duration_since(Timestamp::now())).ok())
-            .map_or(DELIVER, |pause| pause.clamp(Duration::from_millis(50), DELIVER));
+            .map_or(DELIVER, |pause| {
+                pause.clamp(Duration::from_millis(50), DELIVER)
+            });
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = planned.notified() => {}

@@ -69,7 +69,10 @@ pub fn analyze(
     overlay(&mut image, &request.modules);
 
     let mut sheet = blank(request, manifest.as_ref(), &image);
-    sheet.completeness.problems.extend(image.warnings.iter().cloned());
+    sheet
+        .completeness
+        .problems
+        .extend(image.warnings.iter().cloned());
     let map = manifest.as_ref().map_or(&[][..], |m| &m.memory_map);
     match Runtime::open(&image, &Options::default()) {
         Ok(runtime) => {

@@ -44,7 +44,9 @@ pub enum CaseError {
         source: io::Error,
     },
     /// A folder without a manifest.
-    #[error("{path} is a folder, but not a bundle: it holds no capture.json. Give a dump file, or a folder that Leakhound wrote")]
+    #[error(
+        "{path} is a folder, but not a bundle: it holds no capture.json. Give a dump file, or a folder that Leakhound wrote"
+    )]
     NotABundle {
         /// The folder.
         path: PathBuf,
@@ -87,7 +89,10 @@ impl Case {
             }
             return Self::of_bundle(&Bundle::open(path)?);
         }
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default();
         let bundle = path
             .parent()
             .filter(|folder| folder.join(MANIFEST_FILE).is_file())
@@ -99,9 +104,9 @@ impl Case {
             });
         }
         // A manifest beside a dump describes it only when it names it.
-        let bundle = bundle.filter(|b| {
-            matches!(b.dump_path(), Ok(Some(dump)) if dump.file_name() == path.file_name())
-        });
+        let bundle = bundle.filter(
+            |b| matches!(b.dump_path(), Ok(Some(dump)) if dump.file_name() == path.file_name()),
+        );
         Ok(Self::Dump {
             dump: path.to_owned(),
             manifest: bundle.as_ref().map(|b| b.path().join(MANIFEST_FILE)),
@@ -161,10 +166,12 @@ pub fn read_sheet(path: &Path) -> Result<FactSheet, CaseError> {
         )));
     }
     let mut bytes = vec![0; source.len() as usize];
-    let n = source.read_at(0, &mut bytes).map_err(|source| CaseError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
+    let n = source
+        .read_at(0, &mut bytes)
+        .map_err(|source| CaseError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
     let sheet: FactSheet =
         serde_json::from_slice(&bytes[..n]).map_err(|error| bad(error.to_string()))?;
     if sheet.schema == 0 || sheet.schema > leakhound_rules::sheet::SHEET_SCHEMA {

@@ -106,7 +106,9 @@ pub enum WalkError {
         dump: PathBuf,
     },
     /// The child took too long and was killed.
-    #[error("the parser did not finish {dump} within {limit_ms} ms and was stopped; raise `time` in [triage] or --time")]
+    #[error(
+        "the parser did not finish {dump} within {limit_ms} ms and was stopped; raise `time` in [triage] or --time"
+    )]
     TimedOut {
         /// The limit in force.
         limit_ms: u64,
@@ -221,7 +223,11 @@ pub fn walk(
     Err(WalkError::Died {
         dump: request.dump.clone(),
         how: status,
-        stderr: stderr.lines().last().unwrap_or("it said nothing").to_owned(),
+        stderr: stderr
+            .lines()
+            .last()
+            .unwrap_or("it said nothing")
+            .to_owned(),
     })
 }
 

@@ -74,7 +74,12 @@ fn describe_runtime(runtime: &Runtime, sheet: &mut FactSheet) {
     let facts = &mut sheet.runtime;
     facts.name = ".NET".to_owned();
     facts.version = info.version.to_string();
-    facts.gc = if info.server_gc { "server" } else { "workstation" }.to_owned();
+    facts.gc = if info.server_gc {
+        "server"
+    } else {
+        "workstation"
+    }
+    .to_owned();
     facts.heap_layout = if info.regions { "regions" } else { "segments" }.to_owned();
     facts.single_file = info.single_file;
     let seen = runtime.completeness();

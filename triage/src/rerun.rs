@@ -77,9 +77,7 @@ fn one(archive: &Archive, bundle: &Bundle, rules: &RuleSet, write: bool) -> Outc
         reason,
     };
     if !bundle.has(SHEET_FILE) {
-        return failed(
-            "it has no fact sheet; `leakhound triage` on its dump makes one".to_owned(),
-        );
+        return failed("it has no fact sheet; `leakhound triage` on its dump makes one".to_owned());
     }
     let sheet = match read_sheet(&bundle.path().join(SHEET_FILE)) {
         Ok(sheet) => sheet,

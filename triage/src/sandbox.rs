@@ -63,7 +63,11 @@ mod imp {
     }
 
     fn check(result: libc::c_int) -> Result<(), String> {
-        if result == 0 { Ok(()) } else { Err(last_error()) }
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(last_error())
+        }
     }
 
     /// Nice 10 and the idle half of best-effort I/O: triage never competes with the service it serves.
@@ -79,7 +83,11 @@ mod imp {
                 0,
                 BEST_EFFORT_LOWEST,
             );
-            if result == 0 { Ok(()) } else { Err(last_error()) }
+            if result == 0 {
+                Ok(())
+            } else {
+                Err(last_error())
+            }
         }
     }
 

@@ -58,7 +58,9 @@ impl WorkError {
         matches!(
             self,
             Self::Archive(_)
-                | Self::Walk(WalkError::Spawn { .. } | WalkError::Cancelled | WalkError::Died { .. })
+                | Self::Walk(
+                    WalkError::Spawn { .. } | WalkError::Cancelled | WalkError::Died { .. }
+                )
         )
     }
 }

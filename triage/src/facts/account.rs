@@ -288,7 +288,11 @@ fn is_arena(image: &ProcessImage, start: u64) -> bool {
     ) else {
         return false;
     };
-    arena != 0 && size != 0 && size <= HEAP_MAX_SIZE && writable >= size && writable <= HEAP_MAX_SIZE
+    arena != 0
+        && size != 0
+        && size <= HEAP_MAX_SIZE
+        && writable >= size
+        && writable <= HEAP_MAX_SIZE
 }
 
 /// glibc `malloc/malloc.c`: a block too large for an arena is a mapping of its own that starts with a chunk header

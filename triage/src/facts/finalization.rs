@@ -37,7 +37,9 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
             "the finalizer thread is not in the dump",
         ),
     }
-    sheet.lists.insert("finalizable".to_owned(), rows(survey, registered));
+    sheet
+        .lists
+        .insert("finalizable".to_owned(), rows(survey, registered));
     sheet.lists.insert("ready".to_owned(), rows(survey, ready));
 }
 

@@ -29,7 +29,10 @@ pub fn write(earlier: &[FactSheet], sheet: &mut FactSheet) {
             "growth.native",
             "growth.threads",
         ] {
-            sheet.unknown(name, "there is no earlier capture of this process to compare with");
+            sheet.unknown(
+                name,
+                "there is no earlier capture of this process to compare with",
+            );
         }
         return;
     };
@@ -99,7 +102,8 @@ fn growing(steps: &[&FactSheet], sheet: &FactSheet, lane: &Lane, span_ms: Option
     let earlier: Vec<HashMap<&str, i64>> = steps.iter().map(|s| by_key(s, lane)).collect();
     let mut rows: Vec<(i64, Row)> = Vec::new();
     for row in sheet.lists.get(lane.list).into_iter().flatten() {
-        let (Some(Value::Text(key)), Some(Value::Int(now))) = (row.get(lane.key), row.get(lane.value))
+        let (Some(Value::Text(key)), Some(Value::Int(now))) =
+            (row.get(lane.key), row.get(lane.value))
         else {
             continue;
         };
@@ -180,7 +184,10 @@ mod tests {
     fn only_what_grew_in_every_step_grows() {
         let old = [
             sheet(0, &[("Shop.Cache.Items", 100), ("Shop.Pool.Buffers", 50)]),
-            sheet(3_600_000, &[("Shop.Cache.Items", 200), ("Shop.Pool.Buffers", 40)]),
+            sheet(
+                3_600_000,
+                &[("Shop.Cache.Items", 200), ("Shop.Pool.Buffers", 40)],
+            ),
         ];
         let mut new = sheet(
             7_200_000,

@@ -51,7 +51,10 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
         ("handles.strong", &[HandleKind::Strong][..]),
         ("handles.pinned", &[HandleKind::Pinned]),
         ("handles.async_pinned", &[HandleKind::AsyncPinned]),
-        ("handles.weak", &[HandleKind::WeakShort, HandleKind::WeakLong]),
+        (
+            "handles.weak",
+            &[HandleKind::WeakShort, HandleKind::WeakLong],
+        ),
         ("handles.dependent", &[HandleKind::Dependent]),
         ("handles.ref_counted", &[HandleKind::RefCounted]),
         ("handles.sized_ref", &[HandleKind::SizedRef]),
@@ -62,12 +65,19 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
         "handles.weak_dead",
         "a weak handle whose target is gone looks like a free one",
     );
-    sheet.int("handles.pinned_bytes", pinned.values().map(|t| t.bytes).sum());
+    sheet.int(
+        "handles.pinned_bytes",
+        pinned.values().map(|t| t.bytes).sum(),
+    );
     sheet.int("soh.pinned_free", pinned_free(survey, &pinned_objects));
 
     let mut rows: Vec<((TypeId, Generation), Tally)> = pinned.into_iter().collect();
     rows.sort_by_key(|((id, generation), t)| {
-        (std::cmp::Reverse((t.free_nearby, t.count)), *generation, id.0)
+        (
+            std::cmp::Reverse((t.free_nearby, t.count)),
+            *generation,
+            id.0,
+        )
     });
     let name = |id: TypeId| {
         let info = survey.runtime.type_info(id);
@@ -116,7 +126,10 @@ fn pinned_free(survey: &Survey<'_>, pinned: &HashSet<u32>) -> u64 {
         }
         total += objects.hole_after(*object);
         // The hole before belongs to the object before when that one is pinned too.
-        if object.checked_sub(1).is_none_or(|before| !pinned.contains(&before)) {
+        if object
+            .checked_sub(1)
+            .is_none_or(|before| !pinned.contains(&before))
+        {
             total += objects.hole_before(*object);
         }
     }

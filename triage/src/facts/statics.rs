@@ -24,7 +24,11 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
         .map(|root| (root, survey.weights.share(root.group)))
         .filter(|(_, share)| share.bytes >= SMALLEST_BYTES)
         .collect();
-    fields.sort_by(|a, b| b.1.bytes.cmp(&a.1.bytes).then_with(|| a.0.name.cmp(&b.0.name)));
+    fields.sort_by(|a, b| {
+        b.1.bytes
+            .cmp(&a.1.bytes)
+            .then_with(|| a.0.name.cmp(&b.0.name))
+    });
     fields.truncate(KEEP);
     let rows = fields
         .into_iter()
@@ -36,7 +40,10 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
             let mut columns = row([
                 ("field", text(&root.name)),
                 ("type", text(survey.short_type_name(top))),
-                ("thread_static", Value::Bool(root.kind == RootKind::ThreadStatic)),
+                (
+                    "thread_static",
+                    Value::Bool(root.kind == RootKind::ThreadStatic),
+                ),
                 ("retained", int(share.bytes)),
                 ("objects", int(share.nodes)),
                 ("path", Value::Texts(path)),
@@ -106,8 +113,13 @@ fn main_child_type(survey: &Survey<'_>, node: u32) -> Option<String> {
                 survey.weights.below(*child);
         }
     }
-    let (id, _) = by_type.into_iter().max_by_key(|(id, bytes)| (*bytes, std::cmp::Reverse(id.0)))?;
-    survey.runtime.type_info(id).map(|info| info.short_name.clone())
+    let (id, _) = by_type
+        .into_iter()
+        .max_by_key(|(id, bytes)| (*bytes, std::cmp::Reverse(id.0)))?;
+    survey
+        .runtime
+        .type_info(id)
+        .map(|info| info.short_name.clone())
 }
 
 /// Elements of a well-known collection; `None` when the object is none, or its layout is not known.

@@ -41,15 +41,12 @@ struct Tally {
 /// Writes `strings.*` and `duplicate_strings`.
 pub fn write(survey: &Survey<'_>, strings: Strings, sheet: &mut FactSheet) {
     let objects = &survey.objects;
-    let Some(string_type) = (0u32..)
-        .take(survey.runtime.type_count())
-        .find(|id| {
-            survey
-                .runtime
-                .type_info(leakhound_clr::TypeId(*id))
-                .is_some_and(|info| info.string)
-        })
-    else {
+    let Some(string_type) = (0u32..).take(survey.runtime.type_count()).find(|id| {
+        survey
+            .runtime
+            .type_info(leakhound_clr::TypeId(*id))
+            .is_some_and(|info| info.string)
+    }) else {
         return;
     };
     let tally = objects
@@ -85,18 +82,23 @@ pub fn write(survey: &Survey<'_>, strings: Strings, sheet: &mut FactSheet) {
     let mut order: Vec<(&(u64, u32), &Content)> =
         tally.contents.iter().filter(|(_, c)| c.count > 1).collect();
     order.sort_unstable_by_key(|(key, c)| (std::cmp::Reverse(wasted(c)), **key));
-    let rows = order.into_iter().take(KEEP).map(|((hash, length), content)| {
-        row([
-            (
-                "value",
-                text(shown(survey, strings, content.sample, *hash, *length)),
-            ),
-            ("length", int(u64::from(*length))),
-            ("count", int(content.count)),
-            ("wasted", int(wasted(content))),
-        ])
-    });
-    sheet.lists.insert("duplicate_strings".to_owned(), rows.collect());
+    let rows = order
+        .into_iter()
+        .take(KEEP)
+        .map(|((hash, length), content)| {
+            row([
+                (
+                    "value",
+                    text(shown(survey, strings, content.sample, *hash, *length)),
+                ),
+                ("length", int(u64::from(*length))),
+                ("count", int(content.count)),
+                ("wasted", int(wasted(content))),
+            ])
+        });
+    sheet
+        .lists
+        .insert("duplicate_strings".to_owned(), rows.collect());
 }
 
 fn add(survey: &Survey<'_>, object: u32, tally: &mut Tally, buffer: &mut Vec<u8>) {
@@ -162,7 +164,11 @@ fn shown(survey: &Survey<'_>, strings: Strings, sample: u32, hash: u64, length: 
                 .runtime
                 .string_text(address, SHOWN_CHARACTERS)
                 .unwrap_or_default();
-            let more = if (length as usize) > SHOWN_CHARACTERS { "…" } else { "" };
+            let more = if (length as usize) > SHOWN_CHARACTERS {
+                "…"
+            } else {
+                ""
+            };
             format!("\"{}{more}\"", scrub::text(&content))
         }
     }

@@ -289,7 +289,11 @@ impl<'a> Found<'a> {
 
     fn ready(&mut self, finalization: &Finalization) {
         let group = self.open(RootKind::Ready, "ready for finalization".to_owned());
-        for object in finalization.ready.iter().chain(&finalization.ready_critical) {
+        for object in finalization
+            .ready
+            .iter()
+            .chain(&finalization.ready_critical)
+        {
             self.add(group, *object);
         }
     }

@@ -16,7 +16,10 @@ pub fn write(image: &ProcessImage, survey: &Survey<'_>, sheet: &mut FactSheet) {
     let threads = survey.runtime.threads();
     let alive = threads.iter().filter(|t| t.is_alive());
     sheet.int("threads.managed", alive.clone().count() as u64);
-    sheet.int("threads.dead", threads.iter().filter(|t| t.is_dead()).count() as u64);
+    sheet.int(
+        "threads.dead",
+        threads.iter().filter(|t| t.is_dead()).count() as u64,
+    );
     sheet.int(
         "threads.background",
         alive.filter(|t| t.is_background()).count() as u64,
@@ -29,7 +32,9 @@ pub fn write(image: &ProcessImage, survey: &Survey<'_>, sheet: &mut FactSheet) {
     let runs = what_runs(image, survey);
     let mut groups: BTreeMap<(String, String), u64> = BTreeMap::new();
     for thread in &image.threads {
-        let managed = threads.iter().find(|t| t.os_id == thread.os_id && t.is_alive());
+        let managed = threads
+            .iter()
+            .find(|t| t.os_id == thread.os_id && t.is_alive());
         let name = managed
             .and_then(|t| names.get(&t.managed_id))
             .or(thread.name.as_ref())
@@ -47,7 +52,9 @@ pub fn write(image: &ProcessImage, survey: &Survey<'_>, sheet: &mut FactSheet) {
             ("count", int(count)),
         ])
     });
-    sheet.lists.insert("thread_names".to_owned(), rows.collect());
+    sheet
+        .lists
+        .insert("thread_names".to_owned(), rows.collect());
 }
 
 /// Names by managed id, from the live `System.Threading.Thread` objects (`_name`, `_managedThreadId`: the names of these

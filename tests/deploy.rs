@@ -265,3 +265,24 @@ fn shipped_configurations_name_destinations_and_triggers_that_exist() {
         assert!(n_triggers >= 2, "{file} shows {n_triggers} triggers");
     }
 }
+
+#[test]
+fn the_reference_shows_the_defaults() {
+    use leakhound_collector::config::{AdoptConfig, CaptureConfig, Config, parse};
+
+    for file in CONFIGURATIONS {
+        let mut config: toml::Table = read(file).parse().expect("TOML");
+        // These belong to others; what is left is the collector's.
+        for section in ["archive", "triage", "notify"] {
+            config.remove(section);
+        }
+        let text = toml::to_string(&config).expect("it was TOML");
+        let config: Config = parse(&text, Path::new(file)).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(
+            config.capture,
+            CaptureConfig::default(),
+            "{file}: [capture]"
+        );
+        assert_eq!(config.adopt, AdoptConfig::default(), "{file}: [adopt]");
+    }
+}

@@ -22,6 +22,8 @@ const ADVICE_MAX: usize = 4;
 const ROWS_MAX: usize = 5;
 /// Sentences about what could not be read.
 const PROBLEMS_MAX: usize = 4;
+/// Names of rules that could not be judged.
+const RULES_MAX: usize = 6;
 
 /// Lays the report out as text.
 #[must_use]
@@ -190,7 +192,7 @@ impl Page {
         self.section("FINDINGS", &format!("{count}, the most important first"));
         for card in findings.shown.iter().take(FULL_MAX) {
             self.blank();
-            self.card(card);
+            self.card(card, &view.headline);
         }
         let rest: Vec<&Card> = findings
             .shown
@@ -235,14 +237,15 @@ impl Page {
         }
     }
 
-    fn card(&mut self, card: &Card) {
+    /// `said` stands at the top of the page and is not said again.
+    fn card(&mut self, card: &Card, said: &str) {
         self.title(card);
         if !card.culprit.is_empty() {
             self.paragraph("     ", 5, &card.culprit, |ink, line| {
                 ink.paint(Color::Name, line)
             });
         }
-        if !card.message.is_empty() {
+        if !card.message.is_empty() && card.message != said {
             self.paragraph("     ", 5, &card.message, |_, line| line.to_owned());
         }
         if !card.path.is_empty() {
@@ -392,7 +395,7 @@ impl Page {
             let start = format!("  {:>9}  {:>count_width$}  ", row.text, row.count);
             let mut name = row.name.clone();
             if !row.detail.is_empty() {
-                let _ = write!(name, "  {}", row.detail);
+                let _ = write!(name, " ({})", row.detail);
             }
             self.paragraph(&start, start.chars().count(), &name, |_, line| {
                 line.to_owned()
@@ -413,15 +416,26 @@ impl Page {
             self.paragraph(&format!("  {dot} "), 4, problem, |_, line| line.to_owned());
         }
         self.more(hidden(&reading.problems, PROBLEMS_MAX), 4);
-        for (rule, missing) in reading.not_judged.shown.iter().take(PROBLEMS_MAX) {
-            let text = format!("rule {rule} was not judged: {missing}");
-            self.paragraph(&format!("  {dot} "), 4, &text, |ink, line| {
-                ink.paint(Color::Dim, line)
-            });
-        }
-        let more = hidden(&reading.not_judged, PROBLEMS_MAX);
-        if more > 0 {
-            let text = format!("{more} more rules were not judged");
+        let not_judged = reading.not_judged.shown.len() + reading.not_judged.more;
+        if not_judged > 0 {
+            let names: Vec<&str> = reading
+                .not_judged
+                .shown
+                .iter()
+                .take(RULES_MAX)
+                .map(|(rule, _)| rule.as_str())
+                .collect();
+            let rest = match not_judged - names.len() {
+                0 => String::new(),
+                n => format!(" and {n} more"),
+            };
+            let rules = if not_judged == 1 {
+                "rule was"
+            } else {
+                "rules were"
+            };
+            let names = names.join(", ");
+            let text = format!("{not_judged} {rules} not judged for want of facts: {names}{rest}");
             self.paragraph(&format!("  {dot} "), 4, &text, |ink, line| {
                 ink.paint(Color::Dim, line)
             });

@@ -110,7 +110,9 @@ impl Card {
                 String::new()
             },
             share,
-            evidence: Cut::first(&finding.evidence, EVIDENCE_MAX, proof),
+            evidence: Cut::first(&numbers_first(&finding.evidence), EVIDENCE_MAX, |e| {
+                proof(e)
+            }),
             path: path(&finding.path),
             advice: Cut::first(&finding.advice, ADVICE_MAX, |text| sentence(text)),
             verify: Cut::first(&finding.verify, ADVICE_MAX, |text| check(text)),
@@ -127,6 +129,13 @@ impl Card {
             fingerprint: name(&finding.fingerprint),
         }
     }
+}
+
+/// Numbers are the proof; names, which stand in the message anyway, come after them.
+fn numbers_first(evidence: &[Evidence]) -> Vec<&Evidence> {
+    let is_name = |e: &&Evidence| matches!(e.value, Value::Text(_) | Value::Texts(_));
+    let (names, numbers): (Vec<_>, Vec<_>) = evidence.iter().partition(is_name);
+    numbers.into_iter().chain(names).collect()
 }
 
 fn proof(evidence: &Evidence) -> Proof {

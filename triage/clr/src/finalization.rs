@@ -13,7 +13,8 @@ use serde::Serialize;
 /// Objects with finalizers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Finalization {
-    /// Registered objects and the generation whose collection looks at them. `SuppressFinalize`d ones stay listed until then.
+    /// Registered objects and the generation whose collection looks at them. Suppressed ones stay listed until they die:
+    /// see [`Runtime::is_finalizer_suppressed`].
     pub registered: Vec<(Generation, u64)>,
     /// Dead objects that wait for the finalizer thread. The one that is being finalized has left the queue.
     pub ready: Vec<u64>,
@@ -48,6 +49,14 @@ impl Runtime {
             }
         }
         all
+    }
+
+    /// `GC.SuppressFinalize` was called for an object, or its finalizer has run.
+    #[must_use]
+    pub fn is_finalizer_suppressed(&self, object: u64) -> bool {
+        /// vm/syncblk.h, `BIT_SBLK_FINALIZER_RUN`, in the word before the object.
+        const FINALIZER_RUN: u32 = 0x4000_0000;
+        object.checked_sub(4).and_then(|at| self.memory.u32(at)).is_some_and(|header| header & FINALIZER_RUN != 0)
     }
 
     /// Number of objects that wait for the finalizer thread, critical ones included: a few reads.

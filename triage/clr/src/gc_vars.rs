@@ -73,11 +73,15 @@ impl GcVars {
         if memory.u32(max_generation)? != 2 {
             return None;
         }
-        let inside = (24..=232)
-            .step_by(8)
-            .filter(|o| image.contains(&field(*o)))
-            .count();
-        if counted && inside < 4 || !counted && inside < 12 {
+        // Server GC leaves the words empty that are fields of its heaps; these are there in any case. With a standalone GC
+        // (from 5 on) they lead into its own module instead.
+        let always = [max_generation, field(192), field(232)];
+        if !counted && !always.iter().all(|p| image.contains(p)) || always.iter().any(|p| memory.u32(*p).is_none()) {
+            return None;
+        }
+        let workstation = memory.u64(field(48)).is_some();
+        let server = memory.u64(field(184)).is_some() && field(176) != 0;
+        if !workstation && !server {
             return None;
         }
         let late = |offset: usize| if counted { field(offset) } else { 0 };

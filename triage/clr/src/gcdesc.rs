@@ -42,7 +42,7 @@ impl RefMap {
                 }
                 Some(Self::Runs(runs))
             }
-            _ if count < 0 && count >= -limits::GC_SERIES => {
+            _ if (-limits::GC_SERIES..0).contains(&count) => {
                 let start = memory.u64(at(16)?)?;
                 let mut items = Vec::new();
                 let mut stride = 0u64;

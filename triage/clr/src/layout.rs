@@ -56,7 +56,7 @@ pub(crate) struct ThreadLayout {
     pub preemptive_disabled: u64,
     pub frame: u64,
     /// Handle of the managed `System.Threading.Thread`.
-    pub exposed_object: Option<u64>,
+    pub exposed_object: u64,
     pub alloc_context: AllocContextPlace,
     pub statics: u64,
 }
@@ -80,12 +80,10 @@ pub(crate) struct ModuleLayout {
     pub image_layouts: &'static [u64],
     /// The path in the `PEImage`: pointer to UTF-16 text.
     pub image_path: u64,
-    pub assembly: Option<u64>,
     pub type_def_map: u64,
     /// Hash of generic instances.
     pub instantiations: u64,
     pub instantiation_buckets: BucketShape,
-    pub dynamic_metadata: Option<u64>,
 }
 
 /// Form of the hash of generic instances.

@@ -154,7 +154,6 @@ impl<'a> ShapeCache<'a> {
         loop {
             let slot = self.slots[at];
             if slot.key & ADDRESS_MASK == address && slot.key != 0 {
-                #[expect(clippy::cast_possible_truncation, reason = "the upper 16 bits")]
                 let component_size = (slot.key >> 48) as u16;
                 return Some(Shape {
                     id: TypeId(slot.id),

@@ -177,7 +177,7 @@ impl Snapshot {
     pub fn index_of(&self, address: u64) -> Option<u32> {
         let range = self.range_at(address)?;
         let offset = address - range.range.start;
-        if offset % 8 != 0 {
+        if !offset.is_multiple_of(8) {
             return None;
         }
         let bit = usize::try_from(offset / 8).ok()?;

@@ -5,6 +5,8 @@
 use crate::completeness::{Log, Problem};
 use crate::layout::{AllocContextPlace, Layout};
 use crate::limits;
+use crate::method_table::could_be;
+use crate::runtime::Runtime;
 use leakhound_dump::{Memory, MemoryExt};
 use serde::Serialize;
 use std::collections::HashSet;
@@ -24,6 +26,8 @@ pub struct ManagedThread {
     pub preemptive_disabled: bool,
     /// Pointer and limit of the piece of generation 0 it allocates from.
     pub alloc_context: (u64, u64),
+    /// The managed `System.Threading.Thread`; 0 when managed code never asked for it.
+    pub object: u64,
 }
 
 /// `Thread::ThreadState` (vm/threads.h): bits that did not move from 3.1 to 10.
@@ -116,7 +120,9 @@ fn read_one(memory: &dyn Memory, layout: &Layout, address: u64) -> Option<Manage
     let alloc_context = context
         .and_then(|c| Some((memory.u64(c)?, memory.u64(c.checked_add(8)?)?)))
         .unwrap_or((0, 0));
+    let handle = memory.u64(at(l.exposed_object)?).filter(|h| could_be(*h));
     Some(ManagedThread {
+        object: handle.and_then(|h| memory.u64(h)).filter(|o| could_be(*o)).unwrap_or(0),
         address,
         managed_id: memory.u32(at(l.managed_id)?)?,
         os_id: memory.u32(at(l.os_id)?)?,
@@ -124,4 +130,17 @@ fn read_one(memory: &dyn Memory, layout: &Layout, address: u64) -> Option<Manage
         preemptive_disabled: memory.u32(at(l.preemptive_disabled)?)? != 0,
         alloc_context,
     })
+}
+
+impl Runtime {
+    /// Name that the program gave a thread (`Thread.Name`).
+    #[must_use]
+    pub fn thread_name(&self, thread: &ManagedThread) -> Option<String> {
+        /// Characters of a name that a report can use.
+        const MOST: usize = 256;
+        let id = self.type_of(thread.object)?;
+        // `m_Name` up to 3.1, `_name` since.
+        let field = ["_name", "m_Name"].iter().find_map(|name| self.instance_field(id, name))?;
+        self.string_text(self.read_reference(thread.object, &field)?, MOST)
+    }
 }

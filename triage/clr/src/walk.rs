@@ -254,7 +254,7 @@ impl Walker<'_> {
         let next = regions.partition_point(|r| r.end <= at);
         regions
             .get(next)
-            .map_or(u64::MAX & !7, |r| at.max(r.start.saturating_add(7) & !7))
+            .map_or(!7, |r| at.max(r.start.saturating_add(7) & !7))
     }
 
     fn starts_object(

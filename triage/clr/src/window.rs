@@ -75,10 +75,4 @@ impl<'a> Window<'a> {
         let count = u32::from_le_bytes(bytes.get(8..12)?.try_into().ok()?);
         Some((word, count))
     }
-
-    /// A word.
-    #[inline]
-    pub fn word(&mut self, address: u64) -> Option<u64> {
-        Some(u64::from_le_bytes(self.bytes(address, 8).try_into().ok()?))
-    }
 }

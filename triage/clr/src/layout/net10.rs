@@ -29,7 +29,7 @@ pub(super) fn linux_x64() -> Layout {
             state: 0,
             preemptive_disabled: 4,
             frame: 8,
-            exposed_object: Some(304),
+            exposed_object: 304,
             alloc_context: AllocContextPlace::Behind(32, 8),
             statics: 568,
         },
@@ -39,11 +39,9 @@ pub(super) fn linux_x64() -> Layout {
             pe_image: &[8],
             image_layouts: &[128, 120],
             image_path: 16,
-            assembly: Some(248),
             type_def_map: 416,
             instantiations: 600,
             instantiation_buckets: BucketShape::Chained,
-            dynamic_metadata: Some(840),
         },
         // Descriptor: AppDomain.DomainAssemblyList, Assembly.Module.
         app_domain: AppDomainLayout {

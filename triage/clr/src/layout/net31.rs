@@ -29,7 +29,7 @@ pub(super) fn linux_x64() -> Layout {
             state: 8,
             preemptive_disabled: 12,
             frame: 16,
-            exposed_object: Some(464),
+            exposed_object: 464,
             alloc_context: AllocContextPlace::Inline(88),
             statics: 1080,
         },
@@ -39,11 +39,9 @@ pub(super) fn linux_x64() -> Layout {
             pe_image: &[16, 8],
             image_layouts: &[88, 80, 72],
             image_path: 16,
-            assembly: Some(48),
             type_def_map: 696,
             instantiations: 1024,
             instantiation_buckets: BucketShape::Plain,
-            dynamic_metadata: None,
         },
         // vm/appdomain.hpp: DomainAssembly -> Module
         app_domain: AppDomainLayout {

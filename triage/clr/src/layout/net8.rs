@@ -29,7 +29,7 @@ pub(super) fn linux_x64() -> Layout {
             state: 8,
             preemptive_disabled: 12,
             frame: 16,
-            exposed_object: None,
+            exposed_object: 432,
             alloc_context: AllocContextPlace::Inline(88),
             statics: 1080,
         },
@@ -39,11 +39,9 @@ pub(super) fn linux_x64() -> Layout {
             pe_image: &[8],
             image_layouts: &[120, 112],
             image_path: 16,
-            assembly: None,
             type_def_map: 752,
             instantiations: 968,
             instantiation_buckets: BucketShape::Chained,
-            dynamic_metadata: None,
         },
         // vm/appdomain.hpp: DomainAssembly -> Module
         app_domain: AppDomainLayout {

@@ -29,7 +29,7 @@ pub(super) fn linux_x64() -> Layout {
             state: 0,
             preemptive_disabled: 4,
             frame: 8,
-            exposed_object: Some(304),
+            exposed_object: 304,
             alloc_context: AllocContextPlace::Behind(32, 0),
             // ThreadLocalDataPtr, from dumps: the 9.0 descriptor lacks it.
             statics: 928,
@@ -40,11 +40,9 @@ pub(super) fn linux_x64() -> Layout {
             pe_image: &[8],
             image_layouts: &[120, 112],
             image_path: 16,
-            assembly: Some(312),
             type_def_map: 624,
             instantiations: 808,
             instantiation_buckets: BucketShape::Chained,
-            dynamic_metadata: Some(1120),
         },
         // vm/appdomain.hpp, from dumps: DomainAssembly -> Module
         app_domain: AppDomainLayout {

@@ -56,7 +56,10 @@ impl Runtime {
     pub fn is_finalizer_suppressed(&self, object: u64) -> bool {
         /// vm/syncblk.h, `BIT_SBLK_FINALIZER_RUN`, in the word before the object.
         const FINALIZER_RUN: u32 = 0x4000_0000;
-        object.checked_sub(4).and_then(|at| self.memory.u32(at)).is_some_and(|header| header & FINALIZER_RUN != 0)
+        object
+            .checked_sub(4)
+            .and_then(|at| self.memory.u32(at))
+            .is_some_and(|header| header & FINALIZER_RUN != 0)
     }
 
     /// Number of objects that wait for the finalizer thread, critical ones included: a few reads.

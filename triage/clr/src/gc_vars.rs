@@ -76,7 +76,9 @@ impl GcVars {
         // Server GC leaves the words empty that are fields of its heaps; these are there in any case. With a standalone GC
         // (from 5 on) they lead into its own module instead.
         let always = [max_generation, field(192), field(232)];
-        if !counted && !always.iter().all(|p| image.contains(p)) || always.iter().any(|p| memory.u32(*p).is_none()) {
+        if !counted && !always.iter().all(|p| image.contains(p))
+            || always.iter().any(|p| memory.u32(*p).is_none())
+        {
             return None;
         }
         let workstation = memory.u64(field(48)).is_some();

@@ -28,7 +28,9 @@ impl Runtime {
     pub fn stack_roots(&self, snapshot: &Snapshot) -> Vec<StackRoots> {
         let mut all = Vec::new();
         for thread in self.threads.iter().filter(|t| t.is_alive() && t.os_id != 0) {
-            let Some(os) = self.os_threads.iter().find(|t| t.os_id == thread.os_id) else { continue };
+            let Some(os) = self.os_threads.iter().find(|t| t.os_id == thread.os_id) else {
+                continue;
+            };
             let mut objects = Vec::new();
             let mut seen = HashSet::new();
             let mut judge = |word: u64| {
@@ -40,7 +42,12 @@ impl Runtime {
             };
             os.registers.iter().for_each(|word| judge(*word));
             let stack_bytes = scan(&*self.memory, os.sp, &mut judge);
-            all.push(StackRoots { os_id: thread.os_id, managed_id: thread.managed_id, stack_bytes, objects });
+            all.push(StackRoots {
+                os_id: thread.os_id,
+                managed_id: thread.managed_id,
+                stack_bytes,
+                objects,
+            });
         }
         all
     }
@@ -50,18 +57,24 @@ impl Runtime {
 fn scan(memory: &dyn Memory, sp: u64, judge: &mut impl FnMut(u64)) -> u64 {
     let regions = memory.regions();
     let at = regions.partition_point(|r| r.end <= sp);
-    let Some(region) = regions.get(at).filter(|r| r.start <= sp) else { return 0 };
+    let Some(region) = regions.get(at).filter(|r| r.start <= sp) else {
+        return 0;
+    };
     let start = sp & !7;
     let end = region.end.min(start.saturating_add(limits::STACK_BYTES));
     let mut buffer = vec![0u8; 1 << 16];
     let mut at = start;
     while at < end {
-        let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
+        let want = usize::try_from(end - at)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         let got = memory.read(at, &mut buffer[..want]);
         if got < 8 {
             break;
         }
-        buffer[..got].chunks_exact(8).for_each(|word| judge(u64::from_le_bytes(word.try_into().unwrap_or_default())));
+        buffer[..got]
+            .chunks_exact(8)
+            .for_each(|word| judge(u64::from_le_bytes(word.try_into().unwrap_or_default())));
         at += got as u64 & !7;
     }
     at - start
@@ -75,9 +88,15 @@ mod tests {
     #[test]
     fn every_word_up_to_the_base_is_judged_and_nothing_beyond() {
         let mut memory = SyntheticMemory::new();
-        memory.map(0x7000, 0x1000).put_u64(0x7F00, 1).put_u64(0x7F08, 2).put_u64(0x7FF8, 3);
+        memory
+            .map(0x7000, 0x1000)
+            .put_u64(0x7F00, 1)
+            .put_u64(0x7F08, 2)
+            .put_u64(0x7FF8, 3);
         let mut words = Vec::new();
-        let bytes = scan(&memory, 0x7F04, &mut |word| words.extend((word != 0).then_some(word)));
+        let bytes = scan(&memory, 0x7F04, &mut |word| {
+            words.extend((word != 0).then_some(word))
+        });
         assert_eq!((bytes, words), (0x100, vec![1, 2, 3]));
         assert_eq!(scan(&memory, 0x9000, &mut |_| {}), 0);
     }

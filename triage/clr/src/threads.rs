@@ -122,7 +122,10 @@ fn read_one(memory: &dyn Memory, layout: &Layout, address: u64) -> Option<Manage
         .unwrap_or((0, 0));
     let handle = memory.u64(at(l.exposed_object)?).filter(|h| could_be(*h));
     Some(ManagedThread {
-        object: handle.and_then(|h| memory.u64(h)).filter(|o| could_be(*o)).unwrap_or(0),
+        object: handle
+            .and_then(|h| memory.u64(h))
+            .filter(|o| could_be(*o))
+            .unwrap_or(0),
         address,
         managed_id: memory.u32(at(l.managed_id)?)?,
         os_id: memory.u32(at(l.os_id)?)?,
@@ -140,7 +143,9 @@ impl Runtime {
         const MOST: usize = 256;
         let id = self.type_of(thread.object)?;
         // `m_Name` up to 3.1, `_name` since.
-        let field = ["_name", "m_Name"].iter().find_map(|name| self.instance_field(id, name))?;
+        let field = ["_name", "m_Name"]
+            .iter()
+            .find_map(|name| self.instance_field(id, name))?;
         self.string_text(self.read_reference(thread.object, &field)?, MOST)
     }
 }

@@ -3,11 +3,12 @@
 //! Source: gc/gcpriv.h, `CFinalize`; reference/clr-reader.md §10.
 
 use crate::completeness::Problem;
+use crate::gc_vars::GcVars;
 use crate::limits;
 use crate::method_table::could_be;
 use crate::runtime::Runtime;
-use crate::segments::Generation;
-use leakhound_dump::MemoryExt;
+use crate::segments::{Generation, Heap};
+use leakhound_dump::{Memory, MemoryExt};
 use serde::Serialize;
 
 /// Objects with finalizers.
@@ -65,35 +66,11 @@ impl Runtime {
     /// Number of objects that wait for the finalizer thread, critical ones included: a few reads.
     #[must_use]
     pub fn ready_count(&self) -> Option<u64> {
-        let generations = usize::try_from(self.vars.generation_count).ok()?;
-        self.heaps.heaps.iter().try_fold(0u64, |sum, heap| {
-            let bounds = self.queue_bounds(heap.finalize_queue)?;
-            sum.checked_add((bounds[generations + 2] - bounds[generations]) / 8)
-        })
-    }
-
-    /// Ends of the queue's parts: the array's start, then one fill pointer for each generation, critical and normal.
-    fn queue_bounds(&self, queue: u64) -> Option<Vec<u64>> {
-        let parts = self.vars.generation_count + 2;
-        let word = |i: u64| self.memory.u64(queue.checked_add(i * 8)?);
-        let (array, end) = (word(parts)?, word(parts + 1)?);
-        let mut bounds = vec![array];
-        for i in 0..parts {
-            bounds.push(word(i)?);
-        }
-        let ordered = bounds
-            .windows(2)
-            .all(|w| w[0] <= w[1] && (w[1] - w[0]) % 8 == 0);
-        let last = *bounds.last()?;
-        (ordered
-            && last <= end
-            && could_be(array)
-            && (last - array) / 8 <= limits::FINALIZATION_ENTRIES)
-            .then_some(bounds)
+        ready_count(&*self.memory, &self.vars, &self.heaps.heaps)
     }
 
     fn read_queue(&self, queue: u64, all: &mut Finalization) -> Option<()> {
-        let bounds = self.queue_bounds(queue)?;
+        let bounds = queue_bounds(&*self.memory, &self.vars, queue)?;
         let count = usize::try_from(self.vars.generation_count).ok()?;
         for (part, ends) in bounds.windows(2).enumerate() {
             let mut buffer = vec![0u8; 1 << 16];
@@ -154,4 +131,33 @@ impl Runtime {
         }
         count
     }
+}
+
+/// Number of objects in the two ready parts of all queues.
+pub(crate) fn ready_count(memory: &dyn Memory, vars: &GcVars, heaps: &[Heap]) -> Option<u64> {
+    let generations = usize::try_from(vars.generation_count).ok()?;
+    heaps.iter().try_fold(0u64, |sum, heap| {
+        let bounds = queue_bounds(memory, vars, heap.finalize_queue)?;
+        sum.checked_add((bounds[generations + 2] - bounds[generations]) / 8)
+    })
+}
+
+/// Ends of the queue's parts: the array's start, then one fill pointer for each generation, critical and normal.
+fn queue_bounds(memory: &dyn Memory, vars: &GcVars, queue: u64) -> Option<Vec<u64>> {
+    let parts = vars.generation_count + 2;
+    let word = |i: u64| memory.u64(queue.checked_add(i * 8)?);
+    let (array, end) = (word(parts)?, word(parts + 1)?);
+    let mut bounds = vec![array];
+    for i in 0..parts {
+        bounds.push(word(i)?);
+    }
+    let ordered = bounds
+        .windows(2)
+        .all(|w| w[0] <= w[1] && (w[1] - w[0]).is_multiple_of(8));
+    let last = *bounds.last()?;
+    let plausible = ordered
+        && last <= end
+        && could_be(array)
+        && (last - array) / 8 <= limits::FINALIZATION_ENTRIES;
+    plausible.then_some(bounds)
 }

@@ -3,7 +3,8 @@
 //! Source: gc/handletablepriv.h, gc/objecthandle.cpp; reference/clr-reader.md §9. A bucket has one table per processor under
 //! server GC, not one per heap: the runtime's own debugging library overlooks that when heaps come and go.
 
-use crate::completeness::Problem;
+use crate::completeness::{Log, Problem};
+use crate::gc_vars::GcVars;
 use crate::limits;
 use crate::method_table::could_be;
 use crate::runtime::Runtime;
@@ -130,11 +131,33 @@ impl Runtime {
     }
 
     /// Calls `found` with every handle in use.
-    pub fn each_handle(&self, mut found: impl FnMut(Handle)) {
+    pub fn each_handle(&self, found: impl FnMut(Handle)) {
+        let (memory, vars, log) = (&*self.memory, &self.vars, &*self.log);
+        HandleReader {
+            memory,
+            vars,
+            server: self.info.server_gc,
+            log,
+        }
+        .each(found);
+    }
+}
+
+/// What the handle tables are read with; the live peek has no more than this.
+pub(crate) struct HandleReader<'a> {
+    pub memory: &'a dyn Memory,
+    pub vars: &'a GcVars,
+    pub server: bool,
+    pub log: &'a Log,
+}
+
+impl HandleReader<'_> {
+    /// Calls `found` with every handle in use.
+    pub fn each(&self, mut found: impl FnMut(Handle)) {
         let tables = self.handle_tables();
         let mut seen = HashSet::new();
         for table in tables {
-            let Some((mut segment, extra)) = first_segment(&*self.memory, table) else {
+            let Some((mut segment, extra)) = first_segment(self.memory, table) else {
                 self.log.count(Problem::DamagedHandleTable);
                 continue;
             };
@@ -157,7 +180,7 @@ impl Runtime {
     fn handle_tables(&self) -> Vec<u64> {
         /// gc/objecthandle.cpp, `INITIAL_HANDLE_TABLE_ARRAY_SIZE`.
         const BUCKETS: u64 = 10;
-        let memory = &*self.memory;
+        let memory = self.memory;
         let mut tables = Vec::new();
         let mut map = self.vars.handle_table_map;
         let mut seen = HashSet::new();
@@ -174,7 +197,7 @@ impl Runtime {
                 let Some(slots) = bucket.and_then(|b| memory.u64(b)) else {
                     continue;
                 };
-                let most = if self.info.server_gc {
+                let most = if self.server {
                     limits::HANDLE_SLOTS as u64
                 } else {
                     1

@@ -4,7 +4,7 @@
 //! target's report (`tests/targets/inventory.cs`).
 #![allow(clippy::unwrap_used)]
 
-use leakhound_clr::{FieldKind, Generation, HandleKind, Object, Options, Runtime, TypeId};
+use leakhound_clr::{FieldKind, Generation, HandleKind, Object, Options, Peeker, Runtime, TypeId};
 use leakhound_dump::{FileSearch, ProcessImage};
 use leakhound_testbed::{Version, dumps, runtimes, service::Service, targets};
 use serde_json::Value;
@@ -302,7 +302,7 @@ fn check_handles(runtime: &Runtime, report: &Value, what: &str) {
         "{what}"
     );
     assert_eq!(
-        count(HandleKind::Pinned, "System.UInt16[]"),
+        count(HandleKind::Pinned, "Shop.Inventory.Reading[]"),
         number("pinned_arrays"),
         "{what}"
     );
@@ -574,4 +574,47 @@ fn an_idle_live_process_reads_as_its_dump_does() {
         service.report(),
         "live",
     );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_peek_at_a_live_process_sees_what_the_target_says() {
+    for version in Version::ALL {
+        let service = start(version, false);
+        let report = service.report();
+        let image = leakhound_dump::live(service.pid()).unwrap();
+        let peeker = Peeker::open(&image).unwrap();
+        let started = std::time::Instant::now();
+        let peek = peeker.peek().unwrap();
+        let took = started.elapsed();
+        let runtime = Runtime::open(&image, &Options::default()).unwrap();
+        assert_eq!(peek.finalizer_ready, runtime.ready_count(), "{version}");
+        assert_eq!(
+            peek.handles.as_ref().unwrap()[&HandleKind::Pinned],
+            runtime
+                .handles()
+                .iter()
+                .filter(|h| h.kind == HandleKind::Pinned)
+                .count() as u64
+        );
+        if let Some(bytes) = report["gc"]["loh_bytes"].as_u64() {
+            assert_eq!(peek.bytes(Generation::Loh), bytes, "{version}");
+            assert_eq!(
+                peek.bytes(Generation::Gen2),
+                report["gc"]["gen2_bytes"].as_u64().unwrap(),
+                "{version}"
+            );
+        }
+        let sum: u64 = peek.generations.values().sum();
+        assert!(
+            peek.committed_bytes >= sum && sum > 2_000_000,
+            "{version}: {peek:?}"
+        );
+        assert!(!peek.gc_in_progress);
+        // A budget of 1 ms in release builds on an idle machine; here other tests compete.
+        assert!(took.as_millis() < 250, "{version}: {took:?}");
+        let pid = service.pid();
+        drop(service);
+        assert_eq!(peeker.peek(), None, "{version}: process {pid} is gone");
+    }
 }

@@ -1,0 +1,98 @@
+//! Peek: a running process's heap in a few hundred reads, without a pause.
+//!
+//! The process goes on meanwhile, so any two reads may belong to different moments. What does not fit together is read again, and
+//! then called unknown; nothing is believed that a segment list or a queue of the runtime could not look like.
+
+use crate::completeness::Log;
+use crate::finalization::ready_count;
+use crate::gc_vars::GcVars;
+use crate::handles::{HandleKind, HandleReader};
+use crate::runtime::{NoRuntime, Options, Runtime};
+use crate::segments::{Generation, Heaps};
+use leakhound_dump::{Memory, MemoryExt, ProcessImage};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A process whose heap can be peeked at, found once.
+pub struct Peeker {
+    memory: Arc<dyn Memory>,
+    vars: GcVars,
+    server: bool,
+}
+
+/// What one peek saw.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Peek {
+    /// Bytes from the first to the last object of each generation, holes included.
+    pub generations: BTreeMap<Generation, u64>,
+    /// Committed bytes of all segments.
+    pub committed_bytes: u64,
+    /// Objects that wait for the finalizer thread; unknown when its queue was being changed.
+    pub finalizer_ready: Option<u64>,
+    /// Handles by kind; unknown when the tables were being changed.
+    pub handles: Option<BTreeMap<HandleKind, u64>>,
+    /// A collection is moving objects.
+    pub gc_in_progress: bool,
+}
+
+impl Peek {
+    /// Bytes of a generation; 0 when it has no segment.
+    #[must_use]
+    pub fn bytes(&self, generation: Generation) -> u64 {
+        self.generations.get(&generation).copied().unwrap_or(0)
+    }
+}
+
+/// Times that a torn read is tried again.
+const TRIES: usize = 4;
+
+impl Peeker {
+    /// Finds the runtime of a live process ([`leakhound_dump`]'s `live`).
+    ///
+    /// # Errors
+    /// When there is none, or one that this build cannot read.
+    pub fn open(image: &ProcessImage) -> Result<Self, NoRuntime> {
+        let runtime = Runtime::open(image, &Options { heaps_only: true })?;
+        Ok(Self {
+            memory: Arc::clone(&runtime.memory),
+            vars: runtime.vars.clone(),
+            server: runtime.info.server_gc,
+        })
+    }
+
+    /// Reads the heap as it is now; `None` when it changed under every attempt, or the process is gone.
+    #[must_use]
+    pub fn peek(&self) -> Option<Peek> {
+        (0..TRIES).find_map(|_| self.attempt())
+    }
+
+    fn attempt(&self) -> Option<Peek> {
+        let log = Log::default();
+        let memory = &*self.memory;
+        let invalid_before = memory.u32(self.vars.invalid_count)?;
+        let heaps = Heaps::read(memory, &self.vars, &log)?;
+        if !log.snapshot().is_whole() {
+            return None;
+        }
+        let mut peek = Peek::default();
+        for segment in heaps.heaps.iter().flat_map(|h| &h.segments) {
+            peek.committed_bytes += segment.committed_bytes();
+            for part in &segment.parts {
+                *peek.generations.entry(part.generation).or_default() += part.end - part.start;
+            }
+        }
+        peek.finalizer_ready = ready_count(memory, &self.vars, &heaps.heaps);
+        let mut handles = BTreeMap::new();
+        let log = Log::default();
+        let reader = HandleReader {
+            memory,
+            vars: &self.vars,
+            server: self.server,
+            log: &log,
+        };
+        reader.each(|handle| *handles.entry(handle.kind).or_default() += 1);
+        peek.handles = log.snapshot().is_whole().then_some(handles);
+        peek.gc_in_progress = invalid_before != 0 || memory.u32(self.vars.invalid_count)? != 0;
+        Some(peek)
+    }
+}

@@ -4,9 +4,10 @@
 //! `include/uapi/linux/elf.h` and `elfcore.h`.
 
 pub mod core;
-pub(crate) mod fields;
 pub mod module;
 pub mod notes;
+
+use crate::fields::{u32_at, u64_at};
 
 /// Size of an ELF-64 file header, bytes.
 pub const EHDR_BYTES: usize = 64;
@@ -92,12 +93,12 @@ impl ProgramHeader {
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         Some(Self {
-            kind: fields::u32_at(bytes, 0)?,
-            flags: fields::u32_at(bytes, 4)?,
-            offset: fields::u64_at(bytes, 8)?,
-            address: fields::u64_at(bytes, 16)?,
-            file_bytes: fields::u64_at(bytes, 32)?,
-            memory_bytes: fields::u64_at(bytes, 40)?,
+            kind: u32_at(bytes, 0)?,
+            flags: u32_at(bytes, 4)?,
+            offset: u64_at(bytes, 8)?,
+            address: u64_at(bytes, 16)?,
+            file_bytes: u64_at(bytes, 32)?,
+            memory_bytes: u64_at(bytes, 40)?,
         })
     }
 }

@@ -84,7 +84,7 @@ pub struct Module {
     pub size: u64,
     /// Path as the process knew it.
     pub path: PathBuf,
-    /// GNU build id, or empty.
+    /// GNU build id; for Windows modules time stamp and image size, four little-endian bytes each; or empty.
     pub build_id: Vec<u8>,
     /// Product version from VS_FIXEDFILEINFO (Windows), as four numbers.
     pub version: Option<[u16; 4]>,

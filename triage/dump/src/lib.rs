@@ -10,12 +10,14 @@ use leakhound_archive::ReadAt;
 pub mod detect;
 pub mod elf;
 pub mod error;
+mod fields;
 pub mod image;
 pub mod limits;
 #[cfg(target_os = "linux")]
 pub mod live;
 pub mod maps;
 pub mod memory;
+pub mod minidump;
 pub mod module_files;
 pub mod overlay;
 pub mod pe;
@@ -58,13 +60,7 @@ pub fn open(source: Arc<dyn ReadAt>) -> Result<ProcessImage, DumpError> {
 pub fn open_with(source: Arc<dyn ReadAt>, options: &Options) -> Result<ProcessImage, DumpError> {
     let mut image = match detect(&*source)? {
         Format::ElfCore => elf::core::open(source, &options.limits)?,
-        Format::Minidump => {
-            return Err(DumpError::NotADump {
-                origin: source.origin().to_owned(),
-                found: "this is a Windows minidump, which this version cannot read".to_owned(),
-                advice: "Use a Linux core, or a later version",
-            });
-        }
+        Format::Minidump => minidump::open(source, &options.limits)?,
     };
     if let Some(search) = &options.files {
         let files = Arc::new(ModuleFiles::new(search.clone(), &options.limits));

@@ -7,6 +7,8 @@ use crate::error::DumpError;
 /// The defaults are far above what real processes have and far below what would hurt the reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
+    /// Memory ranges of a minidump.
+    pub memory_ranges: u64,
     /// Program headers of an ELF core (the kernel's own bound on mappings is 65,530 by default).
     pub program_headers: u64,
     /// Bytes of one note segment.
@@ -28,6 +30,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            memory_ranges: 4_000_000,
             program_headers: 4_000_000,
             note_bytes: 256 << 20,
             threads: 200_000,

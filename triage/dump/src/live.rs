@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::elf::fields::u64_at;
 use crate::elf::{AT_NULL, module};
 use crate::error::DumpError;
+use crate::fields::u64_at;
 use crate::image::{Arch, Os, ProcessImage, Thread};
 use crate::limits::{Limits, admit};
 use crate::maps::MapLine;

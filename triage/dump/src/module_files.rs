@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use leakhound_archive::ReadAt;
 use leakhound_archive::read_at::PlainFile;
 
-use crate::elf::fields::{u16_at, u64_at};
 use crate::elf::module::build_id;
 use crate::elf::{EHDR_BYTES, PHDR_BYTES, PT_NOTE, ProgramHeader};
+use crate::fields::{u16_at, u64_at};
 use crate::image::{MappedFile, Module};
 use crate::limits::Limits;
 use crate::memory::Memory;

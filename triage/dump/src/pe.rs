@@ -4,7 +4,7 @@
 
 use leakhound_archive::ReadAt;
 
-use crate::elf::fields::{u16_at, u32_at};
+use crate::fields::{u16_at, u32_at};
 use crate::memory::Memory;
 
 /// `IMAGE_SCN_MEM_WRITE`.

@@ -34,6 +34,24 @@ pub(crate) struct Arranged {
     pub overlapping: u64,
 }
 
+impl Arranged {
+    /// Clipping and overlaps as sentences.
+    pub(crate) fn describe(&self, file_bytes: u64, warnings: &mut Vec<String>) {
+        if self.cut_segments > 0 {
+            warnings.push(format!(
+                "The dump is truncated: the file has {file_bytes} bytes, and {} bytes of memory in {} segments are missing.",
+                self.cut_bytes, self.cut_segments
+            ));
+        }
+        if self.overlapping > 0 {
+            warnings.push(format!(
+                "{} segments claim addresses that another segment has already; the first was believed.",
+                self.overlapping
+            ));
+        }
+    }
+}
+
 /// Several segments that are adjacent in memory and in the file: one read, one borrowed view.
 #[derive(Debug, Clone, Copy)]
 struct Run {
@@ -75,34 +93,15 @@ pub(crate) struct SegmentMemory {
 }
 
 impl SegmentMemory {
-    /// Sorts, clips to the file and removes overlaps: an address belongs to the segment that starts first.
-    pub(crate) fn new(source: Arc<dyn ReadAt>, mut segments: Vec<Segment>) -> (Self, Arranged) {
-        let mut arranged = Arranged::default();
-        let len = source.len();
-        segments.retain_mut(|s| clip(s, len, &mut arranged));
-        segments.sort_by_key(|s| (s.region.start, std::cmp::Reverse(s.region.end)));
-        let mut covered = 0;
-        segments.retain_mut(|s| {
-            if s.region.start < covered {
-                arranged.overlapping += 1;
-                let skip = covered - s.region.start;
-                s.region.start = covered;
-                s.offset = s.offset.map(|o| o.saturating_add(skip));
-            }
-            let keep = s.region.start < s.region.end;
-            if keep {
-                covered = s.region.end;
-            }
-            keep
-        });
-        let memory = Self {
+    /// Over segments that [`arrange`] has put in order.
+    pub(crate) fn new(source: Arc<dyn ReadAt>, segments: &[Segment]) -> Self {
+        Self {
             source,
             regions: segments.iter().map(|s| s.region).collect(),
-            runs: join(&segments),
+            runs: join(segments),
             hints: Default::default(),
             failed_reads: AtomicU64::new(0),
-        };
-        (memory, arranged)
+        }
     }
 
     /// Index of the run that holds `address`.
@@ -141,6 +140,28 @@ impl SegmentMemory {
             0
         })
     }
+}
+
+/// Sorts, clips to a file of `len` bytes and removes overlaps: an address belongs to the segment that starts first.
+pub(crate) fn arrange(mut segments: Vec<Segment>, len: u64) -> (Vec<Segment>, Arranged) {
+    let mut arranged = Arranged::default();
+    segments.retain_mut(|s| clip(s, len, &mut arranged));
+    segments.sort_by_key(|s| (s.region.start, std::cmp::Reverse(s.region.end)));
+    let mut covered = 0;
+    segments.retain_mut(|s| {
+        if s.region.start < covered {
+            arranged.overlapping += 1;
+            let skip = covered - s.region.start;
+            s.region.start = covered;
+            s.offset = s.offset.map(|o| o.saturating_add(skip));
+        }
+        let keep = s.region.start < s.region.end;
+        if keep {
+            covered = s.region.end;
+        }
+        keep
+    });
+    (segments, arranged)
 }
 
 /// Clips `segment` to a file of `len` bytes; false when nothing is left.
@@ -243,7 +264,11 @@ mod tests {
 
     fn memory(len: usize, segments: Vec<Segment>) -> (SegmentMemory, Arranged) {
         let bytes: Vec<u8> = (0..len).map(|i| i as u8).collect();
-        SegmentMemory::new(Arc::new(Bytes::new(bytes)), segments)
+        let (segments, arranged) = arrange(segments, len as u64);
+        (
+            SegmentMemory::new(Arc::new(Bytes::new(bytes)), &segments),
+            arranged,
+        )
     }
 
     #[test]

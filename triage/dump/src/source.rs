@@ -1,9 +1,41 @@
-//! A [`ReadAt`] over bytes in memory: small dumps, tests, fuzzing.
+//! Reading from a [`ReadAt`], and one over bytes in memory: small dumps, tests, fuzzing.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use leakhound_archive::ReadAt;
+
+use crate::error::DumpError;
+
+/// Reads exactly `buf.len()` bytes of `what`.
+///
+/// # Errors
+/// [`DumpError::Truncated`], [`DumpError::Read`].
+pub(crate) fn read_exact(
+    source: &dyn ReadAt,
+    what: &'static str,
+    offset: u64,
+    buf: &mut [u8],
+) -> Result<(), DumpError> {
+    let n = source
+        .read_at(offset, buf)
+        .map_err(|error| DumpError::Read {
+            origin: source.origin().to_owned(),
+            what,
+            offset,
+            error,
+        })?;
+    if n < buf.len() {
+        return Err(DumpError::Truncated {
+            origin: source.origin().to_owned(),
+            what,
+            offset,
+            end: offset.saturating_add(buf.len() as u64),
+            len: source.len(),
+        });
+    }
+    Ok(())
+}
 
 /// Bytes held in memory.
 #[derive(Debug, Clone)]

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use super::fields::{u16_at, u32_at, u64_at};
 use super::notes::CoreNotes;
 use super::{
     EHDR_BYTES, EM_AARCH64, EM_X86_64, PF_R, PF_W, PF_X, PHDR_BYTES, PN_XNUM, PT_LOAD, PT_NOTE,
     ProgramHeader, SHDR_BYTES, module,
 };
 use crate::error::DumpError;
+use crate::fields::{u16_at, u32_at, u64_at};
 use crate::image::{Arch, Os, ProcessImage};
 use crate::limits::{Limits, admit};
 use crate::memory::Region;
-use crate::segments::{Arranged, Segment, SegmentMemory};
+use crate::segments::{Segment, SegmentMemory, arrange};
+use crate::source::read_exact;
 use leakhound_archive::ReadAt;
 
 /// Program headers are read in pieces of this many.
@@ -34,8 +35,9 @@ pub fn open(source: Arc<dyn ReadAt>, limits: &Limits) -> Result<ProcessImage, Du
     }
     warnings.append(&mut notes.warnings);
     let segments = load_segments(&headers, notes.zero_tails, &mut warnings);
-    let (memory, arranged) = SegmentMemory::new(source.clone(), segments);
-    describe(&arranged, source.len(), &mut warnings);
+    let (segments, arranged) = arrange(segments, source.len());
+    let memory = SegmentMemory::new(source.clone(), &segments);
+    arranged.describe(source.len(), &mut warnings);
     if crate::memory::Memory::regions(&memory).is_empty() {
         return Err(DumpError::Malformed {
             origin: source.origin().to_owned(),
@@ -254,46 +256,4 @@ fn load_segments(
         ));
     }
     segments
-}
-
-/// Turns clipping and overlaps into sentences.
-fn describe(arranged: &Arranged, len: u64, warnings: &mut Vec<String>) {
-    if arranged.cut_segments > 0 {
-        warnings.push(format!(
-            "The dump is truncated: the file has {len} bytes, and {} bytes of memory in {} segments are missing.",
-            arranged.cut_bytes, arranged.cut_segments
-        ));
-    }
-    if arranged.overlapping > 0 {
-        warnings.push(format!(
-            "{} segments claim addresses that another segment has already; the first was believed.",
-            arranged.overlapping
-        ));
-    }
-}
-
-fn read_exact(
-    source: &dyn ReadAt,
-    what: &'static str,
-    offset: u64,
-    buf: &mut [u8],
-) -> Result<(), DumpError> {
-    let n = source
-        .read_at(offset, buf)
-        .map_err(|error| DumpError::Read {
-            origin: source.origin().to_owned(),
-            what,
-            offset,
-            error,
-        })?;
-    if n < buf.len() {
-        return Err(DumpError::Truncated {
-            origin: source.origin().to_owned(),
-            what,
-            offset,
-            end: offset.saturating_add(buf.len() as u64),
-            len: source.len(),
-        });
-    }
-    Ok(())
 }

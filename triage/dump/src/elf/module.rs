@@ -1,12 +1,12 @@
 //! ELF and PE modules as they lie in the memory of a process.
 
-use super::fields::{u16_at, u64_at};
 use super::notes::notes;
 use super::{
     DT_NULL, DT_SONAME, DT_STRTAB, EHDR_BYTES, NT_GNU_BUILD_ID, PHDR_BYTES, PT_DYNAMIC, PT_LOAD,
     PT_NOTE, ProgramHeader,
 };
 use crate::error::DumpError;
+use crate::fields::{u16_at, u64_at};
 use crate::image::{MappedFile, Module};
 use crate::limits::{Limits, admit};
 use crate::memory::{Memory, MemoryExt};

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::fields::{u32_at, u64_at};
 use super::{
     AT_NULL, FLAG_ZERO_TAILS, LEAKHOUND_OWNER, NT_AUXV, NT_FILE, NT_LEAKHOUND_FLAGS,
     NT_LEAKHOUND_THREAD_NAMES, NT_PRPSINFO, NT_PRSTATUS, NT_SIGINFO,
 };
 use crate::error::DumpError;
+use crate::fields::{u32_at, u64_at};
 use crate::image::{Arch, MappedFile, Thread};
 use crate::limits::{Limits, admit};
 

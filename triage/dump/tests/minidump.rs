@@ -189,7 +189,9 @@ fn truncation_and_lies_are_told() {
 
 #[test]
 fn overlapping_ranges_are_not_cut_at_every_page() {
-    let pages: Vec<_> = (0..2000u64).map(|i| (0x100_0000 + i * 0x1000, 0x1000, 0x04)).collect();
+    let pages: Vec<_> = (0..2000u64)
+        .map(|i| (0x100_0000 + i * 0x1000, 0x1000, 0x04))
+        .collect();
     let writer = MinidumpWriter::default().system().protections(&pages);
     let mut list = 3000u32.to_le_bytes().to_vec();
     for i in 0..3000u64 {

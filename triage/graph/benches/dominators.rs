@@ -162,7 +162,11 @@ fn benches(c: &mut Criterion) {
     // The peer needs a pass over everything per link: links are few so that the comparison ends.
     let links = (200_000_000 / nodes).clamp(10, 500);
     let name = format!("heap and a list of {links} held at both ends");
-    compare(&name, &heap_with_list(nodes, links), &[0, nodes - links, nodes - 1]);
+    compare(
+        &name,
+        &heap_with_list(nodes, links),
+        &[0, nodes - links, nodes - 1],
+    );
     let one = roots(&[0]);
     let mut group = c.benchmark_group(format!("{nodes} objects"));
     group.sample_size(10);

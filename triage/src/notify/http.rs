@@ -26,6 +26,9 @@ pub const REPLY_LIMIT_BYTES: usize = 64 * 1024;
 /// How much of a reply is shown to people.
 const SHOWN_CHARS: usize = 300;
 
+/// Shorter parts of a request, such as `/inbox` or an API version, are no secrets and may be ordinary words.
+const SECRET_MIN_BYTES: usize = 12;
+
 /// The longest pause that another system may ask for.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
 
@@ -143,7 +146,6 @@ impl Address {
     /// Hides path, query and the values in it wherever the other side echoes them.
     fn hide_in(&self, text: &str) -> String {
         let mut text = scrub::literal(text, self.url.as_str()).into_owned();
-        // Short pieces, such as `/inbox` or an API version, are no secrets and may be ordinary words.
         let values: Vec<_> = self
             .url
             .query_pairs()
@@ -151,7 +153,7 @@ impl Address {
             .collect();
         let pieces = [self.url.path(), self.url.query().unwrap_or_default()];
         for piece in pieces.into_iter().chain(values.iter().map(String::as_str)) {
-            if piece.len() >= 12 {
+            if piece.len() >= SECRET_MIN_BYTES {
                 text = scrub::literal(&text, piece).into_owned();
             }
         }
@@ -336,6 +338,13 @@ impl Http {
             reqwest::header::CONTENT_TYPE,
             HeaderValue::from_static("application/json; charset=utf-8"),
         );
+        // `Bearer TOKEN`: it is the token that an error page would repeat.
+        let last_word = |value: &SecretString| {
+            let word = value.expose_secret().rsplit(' ').next();
+            SecretString::from(word.unwrap_or_default().to_owned())
+        };
+        let sent_secrets: Vec<SecretString> =
+            headers.iter().map(|(_, value)| last_word(value)).collect();
         for (name, value) in headers {
             let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| {
                 Failure::new(
@@ -368,7 +377,13 @@ impl Http {
             }
         }
         let body = String::from_utf8_lossy(&bytes).into_owned();
-        let shown = one_line(&address.hide_in(&body));
+        let mut shown = address.hide_in(&body);
+        for secret in &sent_secrets {
+            if secret.expose_secret().len() >= SECRET_MIN_BYTES {
+                shown = scrub::literal(&shown, secret.expose_secret()).into_owned();
+            }
+        }
+        let shown = one_line(&shown);
         Ok(Reply {
             status,
             body,

@@ -35,7 +35,7 @@ fn teams(url: &str) -> DestinationConfig {
 }
 
 fn matrix(url: &str) -> DestinationConfig {
-    let token = SecretSource::inline("syt_SECRETSECRET");
+    let token = SecretSource::inline("tok-SECRETSECRET");
     to(
         "matrix",
         Matrix {
@@ -237,7 +237,7 @@ async fn matrix_names_the_pause_in_the_body() {
         .and(path(
             "/_matrix/client/v3/rooms/!r:test/send/m.room.message/lh-0123",
         ))
-        .and(header("authorization", "Bearer syt_SECRETSECRET"))
+        .and(header("authorization", "Bearer tok-SECRETSECRET"))
         .and(body_partial_json(
             serde_json::json!({ "msgtype": "m.text", "m.mentions": {} }),
         ))
@@ -263,6 +263,13 @@ async fn a_reply_that_echoes_the_secret_does_not_show_it() {
     let server = answering(flow).await;
     let failure = send(&teams(&server.uri())).await.unwrap_err();
     assert!(failure.reason.contains("bad signature *** in"), "{failure}");
+
+    let token = ResponseTemplate::new(401).set_body_string(
+        "{\"errcode\":\"M_UNKNOWN_TOKEN\",\"error\":\"no token tok-SECRETSECRET\"}",
+    );
+    let server = answering(token).await;
+    let failure = send(&matrix(&server.uri())).await.unwrap_err();
+    assert!(failure.reason.contains("no token ***"), "{failure}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod ambiguous;
 mod config;
 mod crash;
 mod fixtures;

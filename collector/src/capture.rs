@@ -10,6 +10,8 @@ pub mod estimate;
 #[cfg(target_os = "linux")]
 pub mod ipc;
 #[cfg(target_os = "linux")]
+mod managed_image;
+#[cfg(target_os = "linux")]
 pub mod plan;
 #[cfg(target_os = "linux")]
 mod runtime;

@@ -1,11 +1,13 @@
 //! Live facts of a process under their vocabulary names, cheap enough for fifty processes each second.
 //!
-//! *What is read.* Every sample reads three small files through descriptors that stay open: `status`
-//! (sizes, threads), `stat` (processor time), and the limits of the cgroup, which processes of one group
-//! share. A descriptor belongs to the process it was opened for: when that ends, the read fails, so a reused
-//! id is never mistaken for the old process.
+//! *What is read.* Every sample reads two small files through descriptors that stay open: `statm` (sizes) and
+//! `stat` (processor time, threads); every five seconds also `status` (swap, commit, the split of resident
+//! memory) and the number of descriptors, which cost the kernel ten times as much. Limits of the cgroup are
+//! read once for all processes of a group. A trigger that names one of the slower facts makes them be read
+//! each time. A descriptor belongs to the process it was opened for: when that ends, the read fails, so a
+//! reused id is never mistaken for the old process.
 //!
-//! *Private bytes.* `RssAnon + VmSwap` from `status`. It leaves out private copies of clean file pages,
+//! *Private bytes.* Resident memory that is backed by no file, plus swap (`RssAnon + VmSwap`). It leaves out private copies of clean file pages,
 //! which the kernel can drop, and counts anonymous pages that a fork still shares. The exact figure
 //! (`Private_Clean + Private_Dirty + Swap` of `smaps_rollup`) makes the kernel walk every page table under a
 //! lock that the process needs to map memory: milliseconds per gigabyte, so it is not taken each second.
@@ -18,6 +20,9 @@ pub mod process;
 use crate::identity::Identity;
 use std::collections::BTreeMap;
 use std::time::Instant;
+
+/// Facts that are read every five seconds unless a trigger names them.
+pub const SLOW: &[&str] = &["fds", "rss.file", "rss.shared", "swap", "commit"];
 
 /// Facts by vocabulary name, in the vocabulary's units.
 ///

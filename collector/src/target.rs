@@ -33,6 +33,8 @@ pub struct Plan {
     pub keep: Keep,
     /// Some trigger names a `managed.*` fact.
     pub wants_peek: bool,
+    /// Some trigger names a fact that is otherwise read less often.
+    pub wants_slow: bool,
     /// How often a process is sampled.
     pub every: Duration,
 }
@@ -68,8 +70,12 @@ impl Target {
         sampler: &mut Sampler,
         now: Instant,
     ) -> std::io::Result<Self> {
+        let mut process = sampler.open(&identity)?;
+        if plan.wants_slow {
+            process.read_all_each_time();
+        }
         Ok(Self {
-            sampler: sampler.open(&identity)?,
+            sampler: process,
             identity,
             service,
             name,

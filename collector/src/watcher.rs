@@ -463,10 +463,14 @@ fn plans(config: &Config) -> Vec<Plan> {
             Vec::new()
         });
         let parsed: Vec<_> = triggers.iter().map(|t| t.trigger.clone()).collect();
-        let wants_peek = parsed
-            .iter()
-            .flat_map(leakhound_rules::Trigger::facts)
-            .any(|f| f.name.starts_with(peek::PREFIX));
+        let names = |wanted: &dyn Fn(&str) -> bool| {
+            parsed
+                .iter()
+                .flat_map(leakhound_rules::Trigger::facts)
+                .any(|f| wanted(f.name))
+        };
+        let wants_peek = names(&|f| f.starts_with(peek::PREFIX));
+        let wants_slow = names(&|f| crate::sample::SLOW.contains(&f));
         if !capture::is_available(service.kind) {
             error!(service = %service.name.text, kind = service.kind.as_str(), "No method writes this kind of dump");
         }
@@ -474,6 +478,7 @@ fn plans(config: &Config) -> Vec<Plan> {
             keep: Keep::of(&parsed),
             triggers,
             wants_peek,
+            wants_slow,
             every: service.every.0,
         }
     };

@@ -225,11 +225,7 @@ fn gdb_opens_the_core_and_sees_every_thread() {
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
-    assert_eq!(
-        text.matches("LWP").count() >= target.threads,
-        true,
-        "{text}"
-    );
+    assert!(text.matches("LWP").count() >= target.threads, "{text}");
     assert!(
         text.contains("0x0000000000001000\t0x0000000000001008"),
         "{text}"

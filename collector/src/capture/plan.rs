@@ -112,6 +112,9 @@ pub trait PageStates {
 
     /// Whether the file behind a mapping can be opened and is the one that was mapped.
     fn has_file(&mut self, mapping: &Mapping) -> bool;
+
+    /// Ranges of that file that a reader of the heap needs; `None` for all of it.
+    fn needed(&mut self, mapping: &Mapping) -> Option<Vec<Range<u64>>>;
 }
 
 const PRESENT: u64 = 1 << 63;
@@ -196,6 +199,11 @@ pub fn plan(
         let file =
             matches!(treat, Treatment::WholeFile | Treatment::Head) && pages.has_file(mapping);
         let mut pieces = pieces_of(mapping, treat, file.then_some(plan.files.len()), pages);
+        if file && content == Content::Heap && treat == Treatment::WholeFile {
+            if let Some(needed) = pages.needed(mapping) {
+                pieces = keep_needed(pieces, &needed);
+            }
+        }
         if file
             && pieces
                 .iter()
@@ -322,6 +330,32 @@ fn smooth(pieces: Vec<Piece>) -> Vec<Piece> {
     out
 }
 
+/// Leaves out clean pages outside the ranges that are needed.
+fn keep_needed(pieces: Vec<Piece>, needed: &[Range<u64>]) -> Vec<Piece> {
+    let mut out: Vec<Piece> = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let Source::File { file, offset } = piece.source else {
+            out.push(piece);
+            continue;
+        };
+        for start in (piece.start..piece.end).step_by(PAGE as usize) {
+            let at = offset + (start - piece.start);
+            let source = if needed.iter().any(|r| r.contains(&at)) {
+                Source::File { file, offset: at }
+            } else {
+                Source::Absent
+            };
+            let end = (start + PAGE).min(piece.end);
+            let page = Piece { start, end, source };
+            match out.last_mut() {
+                Some(last) if last.end == start && joins(last, &page) => last.end = end,
+                _ => out.push(page),
+            }
+        }
+    }
+    out
+}
+
 /// One segment per run of pieces that are written at the same time.
 fn segments_of(pieces: &[Piece], flags: u32, out: &mut Vec<Segment>) {
     let first = out.len();
@@ -379,6 +413,9 @@ mod tests {
         }
         fn has_file(&mut self, _: &Mapping) -> bool {
             true
+        }
+        fn needed(&mut self, mapping: &Mapping) -> Option<Vec<Range<u64>>> {
+            (mapping.file_name() == "Big.dll").then(|| vec![0..PAGE, 8 * PAGE..10 * PAGE])
         }
     }
 
@@ -450,6 +487,21 @@ mod tests {
         let plan = plan(&[dll, lib], Content::Heap, None, &mut Fixed(vec![]));
         assert_eq!(plan.segments[0].file_bytes(), 64 * PAGE);
         assert_eq!(plan.segments[1].file_bytes(), LIBRARY_HEAD);
+    }
+
+    #[test]
+    fn of_a_precompiled_module_headers_metadata_and_changed_pages_are_kept() {
+        let mut states = vec![PRESENT | FILE_PAGE; 64];
+        states[20] = PRESENT;
+        let dll = mapping("r--p", 64, "/app/Big.dll", PAGE);
+        let plan = plan(&[dll], Content::Heap, None, &mut Fixed(states));
+        assert_eq!(plan.raw_bytes(), 4 * PAGE);
+        let end = plan.segments.last().map(|s| s.end);
+        assert_eq!(
+            end,
+            Some(0x10_0000 + 64 * PAGE),
+            "the rest is known to be absent"
+        );
     }
 
     #[test]

@@ -4,12 +4,14 @@
 //! copied after the process runs again.
 
 use super::core_file::{self, ProcessNotes};
+use super::managed_image;
 use super::plan::{self, PAGE, PageStates, Piece, Plan, Source};
 use super::stop::{StopError, Stopped};
 use super::{CaptureError, CaptureMethod, Captured, Content, Job, Progress, Sink, Step};
 use crate::discover::identity;
 use crate::identity::Identity;
 use crate::proc_maps::{self, Mapping};
+use leakhound_archive::ReadAt;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
@@ -124,14 +126,14 @@ fn run(
     let deferred = |i: &usize| plan.segments[*i].is_deferred();
     for index in layout.order.iter().filter(|i| !deferred(i)) {
         for piece in &plan.segments[*index].pieces {
-            writer.from_process(piece, &memory, &stopped)?;
+            writer.copy_memory(piece, &memory, &stopped)?;
         }
     }
     let pause = stopped.resume();
     writer.step(Step::Resumed);
     for index in layout.order.iter().filter(|i| deferred(i)) {
         for piece in &plan.segments[*index].pieces {
-            writer.from_file(piece, &plan, &maps, &pages)?;
+            writer.copy_file(piece, &plan, &maps, &pages)?;
         }
     }
     let (unreadable, changed) = (writer.unreadable, writer.changed);
@@ -251,7 +253,7 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    fn from_process(
+    fn copy_memory(
         &mut self,
         piece: &Piece,
         memory: &File,
@@ -290,7 +292,7 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    fn from_file(
+    fn copy_file(
         &mut self,
         piece: &Piece,
         plan: &Plan,
@@ -329,6 +331,24 @@ impl Writer<'_, '_> {
             }
         }
         Ok(())
+    }
+}
+
+/// A file that is open already.
+struct Opened(File);
+
+impl ReadAt for Opened {
+    fn len(&self) -> u64 {
+        self.0.metadata().map_or(0, |m| m.len())
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        // Headers are far smaller than what one read gives.
+        FileExt::read_at(&self.0, buf, offset)
+    }
+
+    fn origin(&self) -> &std::path::Path {
+        std::path::Path::new("mapped file")
     }
 }
 
@@ -394,5 +414,10 @@ impl PageStates for LivePages {
             self.files.insert(key, file);
         }
         self.file(mapping).is_some()
+    }
+
+    fn needed(&mut self, mapping: &Mapping) -> Option<Vec<Range<u64>>> {
+        let file = self.file(mapping)?.try_clone().ok()?;
+        managed_image::needed(&Opened(file))
     }
 }

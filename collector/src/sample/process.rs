@@ -1,4 +1,4 @@
-//! `status` and `stat` of one process.
+//! `statm`, `stat`, and less often `status`, of one process.
 
 use super::Facts;
 use crate::discover::identity::{stat_field, ticks_per_second};
@@ -7,10 +7,12 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How often descriptors are counted where the kernel does not tell their number (before Linux 6.2).
 const COUNT_EVERY: u32 = 30;
+/// How often `status` is read and descriptors are counted, unless a trigger asks for what only they tell.
+const FULL_EVERY: Duration = Duration::from_secs(5);
 /// Descriptors counted at most.
 const MAX_COUNTED: usize = 100_000;
 
@@ -19,12 +21,16 @@ const MAX_COUNTED: usize = 100_000;
 pub struct ProcessSampler {
     status: File,
     stat: File,
+    statm: File,
     descriptors: PathBuf,
     cgroup: String,
     start_ticks: u64,
     started_ms: i64,
     last_cpu: Option<(Instant, u64)>,
     counted: Option<(u32, f64)>,
+    full: Option<(Instant, Facts)>,
+    full_every: Duration,
+    page_bytes: f64,
     buffer: Vec<u8>,
 }
 
@@ -34,13 +40,17 @@ impl ProcessSampler {
         let this = Self {
             status: file("status")?,
             stat: file("stat")?,
+            statm: file("statm")?,
             descriptors: PathBuf::from(format!("/proc/{}/fd", identity.pid)),
             cgroup: identity.cgroup.clone(),
             start_ticks: identity.start_ticks,
             started_ms: identity.started_ms,
             last_cpu: None,
             counted: None,
-            buffer: vec![0; 4096],
+            full: None,
+            full_every: FULL_EVERY,
+            page_bytes: page_bytes(),
+            buffer: vec![0; 2048],
         };
         // Between discovery and this moment the id may have got a new owner.
         let now = crate::discover::identity::start_ticks(identity.pid)?;
@@ -54,32 +64,59 @@ impl ProcessSampler {
         &self.cgroup
     }
 
+    /// Reads everything at every sample: some trigger names a fact that is otherwise read less often.
+    pub fn read_all_each_time(&mut self) {
+        self.full_every = Duration::ZERO;
+    }
+
     pub(super) fn sample(&mut self, now: Instant, facts: &mut Facts) -> bool {
-        let Some(n) = read(&self.status, &mut self.buffer) else {
+        let due = match &self.full {
+            Some((then, _)) => now.saturating_duration_since(*then) >= self.full_every,
+            None => true,
+        };
+        if due && !self.read_full(now) {
+            return false;
+        }
+        if let Some((_, full)) = &self.full {
+            facts.clone_from(full);
+        }
+        let Some(n) = read(&self.statm, &mut self.buffer) else {
             return false;
         };
-        if !status(&self.buffer[..n], facts) {
+        if !statm(&self.buffer[..n], self.page_bytes, facts) {
             return false;
         }
         let Some(n) = read(&self.stat, &mut self.buffer) else {
             return false;
         };
-        if let Some(ticks) = std::str::from_utf8(&self.buffer[..n])
-            .ok()
-            .and_then(cpu_ticks)
-        {
+        if let Some(stat) = std::str::from_utf8(&self.buffer[..n]).ok().and_then(stat) {
+            facts.set("threads", stat.threads as f64);
             if let Some((then, before)) = self.last_cpu {
                 let seconds = now.saturating_duration_since(then).as_secs_f64();
-                let used = ticks.saturating_sub(before) as f64 / ticks_per_second() as f64;
+                let used = stat.cpu_ticks.saturating_sub(before) as f64 / ticks_per_second() as f64;
                 if seconds > 0.0 {
                     facts.set("cpu", used / seconds);
                 }
             }
-            self.last_cpu = Some((now, ticks));
+            self.last_cpu = Some((now, stat.cpu_ticks));
         }
-        facts.set_some("fds", self.count_descriptors());
         let uptime = jiff::Timestamp::now().as_millisecond() - self.started_ms;
         facts.set("uptime", uptime.max(0) as f64);
+        true
+    }
+
+    /// What costs most: `status` (the kernel prints sixty lines) and the descriptors.
+    fn read_full(&mut self, now: Instant) -> bool {
+        let Some(n) = read(&self.status, &mut self.buffer) else {
+            return false;
+        };
+        let mut facts = self.full.take().map(|(_, f)| f).unwrap_or_default();
+        facts.clear();
+        if !status(&self.buffer[..n], &mut facts) {
+            return false;
+        }
+        facts.set_some("fds", self.count_descriptors());
+        self.full = Some((now, facts));
         true
     }
 
@@ -117,54 +154,77 @@ pub(super) fn read(file: &File, buffer: &mut Vec<u8>) -> Option<usize> {
 
 /// The lines of `status` that are facts. False when there is no memory: a zombie.
 fn status(text: &[u8], facts: &mut Facts) -> bool {
-    let (mut anonymous, mut swap) = (None, None);
+    let mut has_memory = false;
     for line in text.split(|b| *b == b'\n') {
         let Some(colon) = line.iter().position(|b| *b == b':') else {
             continue;
         };
-        let value = || number(&line[colon + 1..]).map(|n| n as f64);
-        let bytes = || value().map(|kb| kb * 1024.0);
+        let bytes = || number(&line[colon + 1..]).map(|kb| kb as f64 * 1024.0);
         match &line[..colon] {
-            b"VmRSS" => facts.set_some("rss", bytes()),
-            b"RssAnon" => {
-                anonymous = bytes();
-                facts.set_some("rss.anonymous", anonymous);
-            }
+            b"RssAnon" => has_memory = true,
             b"RssFile" => facts.set_some("rss.file", bytes()),
             b"RssShmem" => facts.set_some("rss.shared", bytes()),
             b"VmData" => facts.set_some("commit", bytes()),
-            b"VmSwap" => {
-                swap = bytes();
-                facts.set_some("swap", swap);
-            }
-            b"Threads" => {
-                facts.set_some("threads", value());
-                break;
-            }
+            b"VmSwap" => facts.set_some("swap", bytes()),
+            // What follows is of no interest.
+            b"Threads" => break,
             _ => {}
         }
     }
-    let Some(anonymous) = anonymous else {
+    has_memory
+}
+
+/// `size resident shared …` in pages, where shared is of files and shared memory. Needs `swap` from before.
+fn statm(text: &[u8], page_bytes: f64, facts: &mut Facts) -> bool {
+    let mut pages = text
+        .split(|b| *b == b' ')
+        .map(|w| number(w).map(|n| n as f64 * page_bytes));
+    let (Some(Some(resident)), Some(Some(shared))) = (pages.nth(1), pages.next()) else {
         return false;
     };
-    facts.set("private_bytes", anonymous + swap.unwrap_or(0.0));
+    // A process that is ending has given up its memory already.
+    if resident == 0.0 {
+        return false;
+    }
+    let anonymous = (resident - shared).max(0.0);
+    facts.set("rss", resident);
+    facts.set("rss.anonymous", anonymous);
+    facts.set(
+        "private_bytes",
+        anonymous + facts.get("swap").unwrap_or(0.0),
+    );
     true
+}
+
+/// Bytes of a page of this machine.
+fn page_bytes() -> f64 {
+    // SAFETY: reads a constant of the system.
+    let n = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    if n > 0 { n as f64 } else { 4096.0 }
 }
 
 /// The first number in a text.
 pub(super) fn number(text: &[u8]) -> Option<u64> {
     let start = text.iter().position(u8::is_ascii_digit)?;
-    let digits = text[start..].iter().take_while(|b| b.is_ascii_digit());
-    digits.fold(Some(0_u64), |n, d| {
-        n?.checked_mul(10)?.checked_add(u64::from(d - b'0'))
+    let mut digits = text[start..].iter().take_while(|b| b.is_ascii_digit());
+    digits.try_fold(0_u64, |n, d| {
+        n.checked_mul(10)?.checked_add(u64::from(d - b'0'))
     })
 }
 
-/// User and system time: fields 14 and 15 of `stat`.
-fn cpu_ticks(stat: &str) -> Option<u64> {
-    let user: u64 = stat_field(stat, 14)?.parse().ok()?;
-    let system: u64 = stat_field(stat, 15)?.parse().ok()?;
-    Some(user + system)
+/// What is taken from `stat`.
+struct Stat {
+    cpu_ticks: u64,
+    threads: u64,
+}
+
+/// User and system time are fields 14 and 15, the number of threads is field 20.
+fn stat(text: &str) -> Option<Stat> {
+    let field = |n| stat_field(text, n)?.parse::<u64>().ok();
+    Some(Stat {
+        cpu_ticks: field(14)? + field(15)?,
+        threads: field(20)?,
+    })
 }
 
 #[cfg(test)]
@@ -172,13 +232,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn status_gives_sizes_in_bytes_and_private_bytes_count_swap() {
-        let text = b"Name:\tx\nVmRSS:\t 100 kB\nRssAnon:\t  60 kB\nVmData:\t 512 kB\nVmSwap:\t   4 kB\nThreads:\t7\nSigQ: 1/2\n";
+    fn sizes_are_in_bytes_and_private_bytes_count_swap() {
+        let text = b"Name:\tx\nRssAnon:\t  60 kB\nVmData:\t 512 kB\nVmSwap:\t   4 kB\nThreads:\t7\nSigQ: 1/2\n";
         let mut facts = Facts::default();
         assert!(status(text, &mut facts));
+        assert!(statm(b"1000 25 10 1 0 300 0\n", 4096.0, &mut facts));
         assert_eq!(facts.get("private_bytes"), Some(64.0 * 1024.0));
+        assert_eq!(facts.get("rss"), Some(100.0 * 1024.0));
         assert_eq!(facts.get("commit"), Some(512.0 * 1024.0));
-        assert_eq!(facts.get("threads"), Some(7.0));
         assert!(!status(b"Name:\tzombie\nThreads:\t1\n", &mut facts));
+        assert!(!statm(b"0 0 0 0 0 0 0\n", 4096.0, &mut facts));
+    }
+
+    #[test]
+    fn cheap_and_full_readings_agree() {
+        let me = crate::discover::one(std::process::id()).map(|me| ProcessSampler::open(&me));
+        let Ok(Ok(mut sampler)) = me else {
+            panic!("we can read ourselves");
+        };
+        let mut facts = Facts::default();
+        assert!(sampler.sample(Instant::now(), &mut facts));
+        let file_and_shared =
+            facts.get("rss.file").unwrap_or(0.0) + facts.get("rss.shared").unwrap_or(0.0);
+        let difference = facts.get("rss").unwrap_or(0.0)
+            - facts.get("rss.anonymous").unwrap_or(0.0)
+            - file_and_shared;
+        assert!(difference.abs() < 8e6, "{facts:?}");
     }
 }

@@ -1,0 +1,97 @@
+//! Real .NET services: found, captured by both methods on every runtime, and read again.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+use leakhound_archive::Archive;
+use leakhound_collector::capture::Cancel;
+use leakhound_collector::config::{CaptureConfig, Kind, MethodChoice, Reserve};
+use leakhound_collector::{discover, seal};
+use leakhound_testbed::{Version, runtimes, targets};
+
+/// Finds, captures and opens one service by one method.
+fn capture_with(version: Version, method: MethodChoice, name: &str) {
+    let root = runtimes::get(version).unwrap();
+    let mut service = targets::app("static-root")
+        .unwrap()
+        .on(&root)
+        .start()
+        .unwrap();
+    let target = discover::one(service.pid()).unwrap();
+    assert_eq!(target.name, "Shop.Pricing");
+    let dotnet = target.dotnet.as_ref().unwrap();
+    assert!(
+        dotnet
+            .coreclr
+            .as_ref()
+            .is_some_and(|p| p.ends_with("libcoreclr.so"))
+    );
+    assert!(
+        dotnet.socket.as_ref().is_some_and(|s| s.exists()),
+        "{dotnet:?}"
+    );
+    assert!(!dotnet.single_file);
+
+    let folder = tempfile::tempdir().unwrap();
+    let archive = Archive::open_or_create(folder.path()).unwrap();
+    let config = CaptureConfig {
+        method,
+        reserve: Reserve::Bytes(1 << 20),
+        ..CaptureConfig::default()
+    };
+    let place = seal::Place {
+        archive: &archive,
+        queue: None,
+        config: &config,
+    };
+    let cancel = Cancel::default();
+    let (bundle, manifest) = seal::capture_once(
+        place,
+        &target,
+        None,
+        Kind::Heap,
+        "test",
+        &cancel,
+        &mut |_| {},
+    )
+    .unwrap();
+    assert!(service.is_running());
+    service
+        .send("report")
+        .expect("the service answers after the capture");
+    assert_eq!(manifest.method, name);
+    assert_eq!(manifest.service, "Shop.Pricing");
+    let image = leakhound_dump::open(bundle.open_dump().unwrap()).unwrap();
+    assert!(image.threads.len() > 3, "{} threads", image.threads.len());
+    let runtime = leakhound_clr::Runtime::open(&image, &leakhound_clr::Options::default()).unwrap();
+    assert_eq!(runtime.info().version.to_string(), version.exact());
+    println!(
+        "{} {name}: {:.1} ms stopped, {:.0} ms in all, {} -> {} bytes",
+        version.exact(),
+        manifest.pause_ms.unwrap(),
+        manifest.total_ms.unwrap(),
+        manifest.dump.as_ref().unwrap().raw_bytes,
+        manifest.dump.as_ref().unwrap().stored_bytes
+    );
+    let left = std::fs::read_dir("/tmp").unwrap().flatten();
+    let prefix = format!("leakhound-{}-", std::process::id());
+    assert!(
+        !left
+            .into_iter()
+            .any(|e| e.file_name().to_string_lossy().starts_with(&prefix)),
+        "spool left behind"
+    );
+}
+
+#[test]
+fn every_runtime_is_captured_by_stop_and_stream() {
+    for version in Version::ALL {
+        capture_with(version, MethodChoice::Auto, "stop-and-stream");
+    }
+}
+
+#[test]
+fn every_runtime_is_captured_by_its_own_dump() {
+    for version in Version::ALL {
+        capture_with(version, MethodChoice::Runtime, "runtime-ipc");
+    }
+}

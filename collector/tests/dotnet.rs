@@ -64,6 +64,12 @@ fn capture_with(version: Version, method: MethodChoice, name: &str) {
     assert!(image.threads.len() > 3, "{} threads", image.threads.len());
     let runtime = leakhound_clr::Runtime::open(&image, &leakhound_clr::Options::default()).unwrap();
     assert_eq!(runtime.info().version.to_string(), version.exact());
+    // Names come from the metadata of modules, which must be in the dump.
+    let field = runtime
+        .statics()
+        .into_iter()
+        .find(|f| f.name.ends_with("QuoteCache.Quotes"));
+    assert!(field.is_some(), "the static field is not named");
     println!(
         "{} {name}: {:.1} ms stopped, {:.0} ms in all, {} -> {} bytes",
         version.exact(),

@@ -6,7 +6,7 @@ mod wrap;
 use std::fmt::Write;
 
 use super::style::Style;
-use super::view::{Card, Cut, Family, View};
+use super::view::{Card, Cut, Family, Holding, View};
 use ink::{Color, Ink};
 use wrap::wrap;
 
@@ -20,6 +20,8 @@ const EVIDENCE_MAX: usize = 6;
 const ADVICE_MAX: usize = 4;
 /// Rows of the tables at the end.
 const ROWS_MAX: usize = 5;
+/// Smaller than this share of the table's first row is not worth a line.
+const SHARE_MIN: f64 = 0.01;
 /// Sentences about what could not be read.
 const PROBLEMS_MAX: usize = 4;
 /// Names of rules that could not be judged.
@@ -389,7 +391,14 @@ impl Page {
             return;
         }
         self.section(&family.title.to_uppercase(), "");
-        let shown = &rows.shown[..rows.shown.len().min(ROWS_MAX)];
+        let worth_a_line = |row: &&Holding| row.share >= SHARE_MIN;
+        let n_shown = rows
+            .shown
+            .iter()
+            .take(ROWS_MAX)
+            .take_while(worth_a_line)
+            .count();
+        let shown = &rows.shown[..n_shown];
         let count_width = shown.iter().map(|row| row.count.len()).max().unwrap_or(0);
         for row in shown {
             let start = format!("  {:>9}  {:>count_width$}  ", row.text, row.count);
@@ -401,7 +410,7 @@ impl Page {
                 line.to_owned()
             });
         }
-        self.more(hidden(rows, ROWS_MAX), 2);
+        self.more(hidden(rows, n_shown), 2);
     }
 
     fn reading(&mut self, view: &View) {

@@ -16,7 +16,7 @@ use super::{amount, clean};
 
 pub use account::Account;
 pub use finding::{Card, Proof};
-pub use heap::{Family, Heap};
+pub use heap::{Family, Heap, Holding};
 pub use reading::Reading;
 
 /// Characters of a name: a type, a field, a service.
@@ -54,7 +54,7 @@ pub struct View {
     pub verdict_meaning: &'static str,
     /// The answer in one sentence.
     pub headline: String,
-    /// The service, or the process when it has no other name.
+    /// The service, or the file that was read.
     pub service: String,
     /// `pid 4711 on node-3`.
     pub place: String,
@@ -98,11 +98,7 @@ impl View {
             verdict_text,
             verdict_meaning,
             headline: sentence(&diagnosis.headline),
-            service: if subject.service.is_empty() {
-                "unknown process".to_owned()
-            } else {
-                name(&subject.service)
-            },
+            service: service(subject),
             place: place(subject),
             captured: subject.captured_at.as_deref().map(moment),
             uptime: uptime(subject, sheet),
@@ -130,6 +126,16 @@ fn name(text: &str) -> String {
 /// A sentence that may quote the dump.
 fn sentence(text: &str) -> String {
     clean::line(text, SENTENCE_MAX)
+}
+
+/// The service, else the file that was read: something to call it by.
+fn service(subject: &Subject) -> String {
+    let file = subject.source.rsplit(['/', '\\']).next().unwrap_or("");
+    match (subject.service.as_str(), file) {
+        ("", "") => "unknown process".to_owned(),
+        ("", file) => name(file),
+        (service, _) => name(service),
+    }
 }
 
 fn verdict_words(verdict: Verdict) -> (&'static str, &'static str) {

@@ -131,11 +131,11 @@ impl Card {
     }
 }
 
-/// Numbers are the proof; names, which stand in the message anyway, come after them.
+/// Numbers are the proof; names, which stand in the message anyway, and conditions come after them.
 fn numbers_first(evidence: &[Evidence]) -> Vec<&Evidence> {
-    let is_name = |e: &&Evidence| matches!(e.value, Value::Text(_) | Value::Texts(_));
-    let (names, numbers): (Vec<_>, Vec<_>) = evidence.iter().partition(is_name);
-    numbers.into_iter().chain(names).collect()
+    let is_number = |e: &&Evidence| matches!(e.value, Value::Int(_) | Value::Float(_));
+    let (numbers, others): (Vec<_>, Vec<_>) = evidence.iter().partition(is_number);
+    numbers.into_iter().chain(others).collect()
 }
 
 fn proof(evidence: &Evidence) -> Proof {

@@ -5,6 +5,10 @@ use crate::sheet::{FactSheet, Row};
 use crate::value::Val;
 use crate::vocabulary::{Fact, Kind, List};
 
+/// Most rows of a list that are looked at. Writers bound their lists below this; a sheet that does not
+/// keep to it could otherwise make a rule that compares a list with itself run for minutes.
+pub const MAX_ROWS: usize = 2_000;
+
 /// Where facts come from: a sheet, or the history of a running process.
 pub trait Facts {
     /// A scalar fact.
@@ -44,7 +48,8 @@ impl Facts for FactSheet {
     }
 
     fn rows(&self, list: &'static List) -> Option<&[Row]> {
-        self.lists.get(list.name).map(Vec::as_slice)
+        let rows = self.lists.get(list.name)?;
+        Some(&rows[..rows.len().min(MAX_ROWS)])
     }
 
     fn why_unknown(&self, name: &str) -> Option<&str> {

@@ -802,3 +802,28 @@ fn every_category_of_a_rule_is_in_the_closed_list_and_every_role_is_used() {
         assert_eq!(Category::named(category.name()), Some(*category));
     }
 }
+
+#[test]
+fn a_sheet_with_too_many_rows_is_judged_in_bounded_time() {
+    let rule = r#"id = "self-join"
+category = "retained-growth"
+role = "symptom"
+title = "Compares a list with itself"
+for_each = "types"
+when = "(count in types where item.bytes > outer.bytes) > 1_000_000"
+culprit = "{type}"
+message = "{type}"
+advice = ["None."]
+"#;
+    let set = RuleSet::parse([("self-join.toml", rule)]).unwrap();
+    let mut sheet = healthy();
+    let cells = row("types", &[("type", "T"), ("bytes", "5 B")]);
+    sheet.lists.insert("types".to_owned(), vec![cells; 100_000]);
+    let started = std::time::Instant::now();
+    let diagnosis = judge(&sheet, &set);
+    assert!(diagnosis.findings.is_empty());
+    assert!(
+        started.elapsed().as_secs() < 60,
+        "100,000 rows squared would take an hour"
+    );
+}

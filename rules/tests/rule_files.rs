@@ -350,6 +350,20 @@ fn rules_and_facts_can_be_listed_and_explained() {
     ");
 }
 
+#[test]
+fn deep_files_are_refused_not_overflowed() {
+    for text in [
+        format!("id = {}", "[".repeat(100_000)),
+        format!("id = {}1{}", "[".repeat(100_000), "]".repeat(100_000)),
+        format!("id = {}", "{ a = ".repeat(30_000)),
+        format!("{}a = 1", "a.".repeat(100_000)),
+        format!("[[test]]\nfacts.{}a = 1", "a.".repeat(100_000)),
+        format!("[{}a]", "a.".repeat(100_000)),
+    ] {
+        assert!(Rule::parse("f.toml", &text).is_err());
+    }
+}
+
 proptest! {
     #[test]
     fn damaged_rule_files_never_panic(cut in 0usize..GOOD.len(), insert in "\\PC{0,12}", remove in 0usize..40) {

@@ -4,10 +4,11 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use leakhound_rules::vocabulary::{FACTS, Kind, LISTS};
-use leakhound_rules::{FactSheet, Row, RuleSet, Value, judge};
+use leakhound_rules::{FactSheet, Known, Row, RuleSet, Value, assess, judge};
 
-/// Every fact known and every list full: what the walk of a large service writes.
-fn full_sheet(rows: usize) -> FactSheet {
+/// Every fact known and every list full: what the walk of a large service writes. With `scale` 1 it is well,
+/// with a large one nearly every rule fires.
+fn full_sheet(rows: usize, scale: i64) -> FactSheet {
     let value = |kind: Kind, i: usize| match kind {
         Kind::Bool => Value::Bool(i.is_multiple_of(2)),
         Kind::Text => Value::Text(format!("Shop.Orders.Processing.Pipeline{i}<System.String>")),
@@ -16,8 +17,8 @@ fn full_sheet(rows: usize) -> FactSheet {
             "Dictionary<String, Quote>".to_owned(),
             "Quote".to_owned(),
         ]),
-        Kind::Ratio => Value::Float(0.5),
-        _ => Value::Int(300_000_000 / (i as i64 + 1)),
+        Kind::Ratio => Value::Float(0.99),
+        _ => Value::Int(600 * scale / (i as i64 + 1)),
     };
     let mut sheet = FactSheet::default();
     for (i, fact) in FACTS.iter().enumerate() {
@@ -40,25 +41,26 @@ fn full_sheet(rows: usize) -> FactSheet {
 }
 
 fn judging(criterion: &mut Criterion) {
-    let rules = RuleSet::shipped();
+    let set = RuleSet::shipped();
     let mut group = criterion.benchmark_group("judge");
     group.throughput(Throughput::Elements(1));
-    for rows in [20, 100] {
-        let sheet = full_sheet(rows);
+    for (name, rows, scale) in [("well", 50, 1), ("well", 200, 1), ("ill", 50, 1_000_000)] {
+        let sheet = full_sheet(rows, scale);
         let json = serde_json::to_vec(&sheet).unwrap_or_default();
-        group.bench_function(format!("sheet with {rows} rows per list"), |b| {
-            b.iter(|| judge(black_box(&sheet), &rules));
+        let findings = judge(&sheet, &set).findings.len();
+        let about = format!("{name}, {} KB, {findings} findings", json.len() / 1000);
+        group.bench_function(format!("{about}: assess"), |b| {
+            b.iter(|| assess(black_box(&sheet), &set, Known::default()));
         });
-        group.bench_function(
-            format!("the same from its JSON ({} KB)", json.len() / 1000),
-            |b| {
-                b.iter(|| {
-                    let sheet: FactSheet =
-                        serde_json::from_slice(black_box(&json)).unwrap_or_default();
-                    judge(&sheet, &rules)
-                });
-            },
-        );
+        group.bench_function(format!("{about}: judge, with a copy of the facts"), |b| {
+            b.iter(|| judge(black_box(&sheet), &set));
+        });
+        group.bench_function(format!("{about}: judge, from its JSON"), |b| {
+            b.iter(|| {
+                let sheet: FactSheet = serde_json::from_slice(black_box(&json)).unwrap_or_default();
+                judge(&sheet, &set)
+            });
+        });
     }
     group.finish();
 }

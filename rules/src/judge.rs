@@ -38,6 +38,15 @@ pub fn judge(sheet: &FactSheet, rules: &RuleSet) -> Diagnosis {
 /// Judges a sheet of a service that has a past.
 #[must_use]
 pub fn judge_knowing(sheet: &FactSheet, rules: &RuleSet, known: Known<'_>) -> Diagnosis {
+    let mut diagnosis = assess(sheet, rules, known);
+    diagnosis.facts = all_facts(sheet);
+    diagnosis
+}
+
+/// The same with `facts` left empty: for judging many archived sheets, where copying what each of them
+/// holds costs more than judging it.
+#[must_use]
+pub fn assess(sheet: &FactSheet, rules: &RuleSet, known: Known<'_>) -> Diagnosis {
     let mut drafts = Vec::new();
     let mut not_judged = Vec::new();
     for rule in rules.rules() {
@@ -78,7 +87,7 @@ pub fn judge_knowing(sheet: &FactSheet, rules: &RuleSet, known: Known<'_>) -> Di
         completeness: rounded_completeness(&sheet.completeness),
         findings,
         memory,
-        facts: all_facts(sheet),
+        facts: BTreeMap::new(),
         not_judged,
     }
 }
@@ -104,7 +113,9 @@ pub(crate) fn judge_rule(rule: &Rule, sheet: &FactSheet) -> Judged {
         growth: BTreeMap::new(),
     };
     let Some(list) = rule.for_each else {
-        judge_element(rule, sheet, None, &mut judged);
+        if let Some(severity) = severity(rule, sheet, None, &mut judged) {
+            judged.add(finding(rule, sheet, None, severity));
+        }
         return judged;
     };
     let Some(rows) = sheet.rows(list) else {
@@ -115,49 +126,79 @@ pub(crate) fn judge_rule(rule: &Rule, sheet: &FactSheet) -> Judged {
         });
         return judged;
     };
+    let mut fired: Vec<(Severity, f64, &Row)> = Vec::new();
     for row in rows {
-        judge_element(rule, sheet, Some(row), &mut judged);
+        if let Some(severity) = severity(rule, sheet, Some(row), &mut judged) {
+            let explained = match &rule.explains {
+                Some(expr) => bytes(Evaluation::new(sheet).element(Some(row)).value(expr)),
+                None => 0.0,
+            };
+            fired.push((severity, explained, row));
+        }
     }
     // Stable: rows of equal size keep the order of the sheet.
-    judged
-        .findings
-        .sort_by_key(|f| std::cmp::Reverse((f.severity, f.explained_bytes)));
-    judged.findings.truncate(MAX_FINDINGS_PER_RULE);
+    fired.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)));
+    for (severity, _, row) in fired.into_iter().take(MAX_FINDINGS_PER_RULE) {
+        judged.add(finding(rule, sheet, Some(row), severity));
+    }
     judged
 }
 
-fn judge_element(rule: &Rule, sheet: &FactSheet, row: Option<&Row>, judged: &mut Judged) {
+impl Judged {
+    fn add(&mut self, (finding, growth): (Finding, f64)) {
+        self.growth.insert(finding.fingerprint.clone(), growth);
+        self.findings.push(finding);
+    }
+}
+
+/// A number of bytes; none when it is not known.
+fn bytes(value: Val<'_>) -> f64 {
+    match value {
+        Val::Number(bytes) => bytes.max(0.0),
+        _ => 0.0,
+    }
+}
+
+/// How bad one element is; `None` when the rule does not fire for it.
+fn severity(
+    rule: &Rule,
+    sheet: &FactSheet,
+    row: Option<&Row>,
+    judged: &mut Judged,
+) -> Option<Severity> {
     let holds = |expr: &Expr| Evaluation::new(sheet).element(row).truth(expr);
-    let critical = rule.critical.as_ref().map_or(Truth::False, holds);
     let when = holds(&rule.when);
+    if when == Truth::True {
+        judged.truth = Truth::True;
+        // `critical` raises what `when` found; alone it says nothing.
+        let critical = rule.critical.as_ref().is_some_and(|c| holds(c).is_true());
+        return Some(if critical {
+            Severity::Critical
+        } else {
+            rule.severity
+        });
+    }
     let info = rule.info.as_ref().map_or(Truth::False, holds);
-    // `critical` raises what `when` found; alone it says nothing.
-    let severity = match (when, critical, info) {
-        (Truth::True, Truth::True, _) => Severity::Critical,
-        (Truth::True, _, _) => rule.severity,
-        (_, _, Truth::True) => Severity::Info,
-        (Truth::Unknown, _, _) | (_, _, Truth::Unknown) => {
-            if judged.truth == Truth::False {
-                judged.truth = Truth::Unknown;
-            }
-            if judged.missing.is_empty() {
-                let mut reads = Reads::default();
-                for condition in [Some(&rule.when), rule.info.as_ref()].into_iter().flatten() {
-                    Evaluation::new(sheet)
-                        .element(row)
-                        .recording(&mut reads)
-                        .truth(condition);
-                }
-                judged.missing = reads.missing;
-            }
-            return;
+    if info == Truth::True {
+        judged.truth = Truth::True;
+        return Some(Severity::Info);
+    }
+    if when == Truth::Unknown || info == Truth::Unknown {
+        if judged.truth == Truth::False {
+            judged.truth = Truth::Unknown;
         }
-        _ => return,
-    };
-    judged.truth = Truth::True;
-    let (finding, growth) = finding(rule, sheet, row, severity);
-    judged.growth.insert(finding.fingerprint.clone(), growth);
-    judged.findings.push(finding);
+        if judged.missing.is_empty() {
+            let mut reads = Reads::default();
+            for condition in [Some(&rule.when), rule.info.as_ref()].into_iter().flatten() {
+                Evaluation::new(sheet)
+                    .element(row)
+                    .recording(&mut reads)
+                    .truth(condition);
+            }
+            judged.missing = reads.missing;
+        }
+    }
+    None
 }
 
 /// The finding of a rule that fired; ranks are not set yet.
@@ -177,20 +218,17 @@ fn finding(
             .recording(&mut reads)
             .truth(condition);
     }
-    let mut bytes = |expr: &Option<Expr>| {
+    let mut read = |expr: &Option<Expr>| {
         let value = expr.as_ref().map(|e| {
             Evaluation::new(sheet)
                 .element(row)
                 .recording(&mut reads)
                 .value(e)
         });
-        match value {
-            Some(Val::Number(bytes)) => bytes.max(0.0),
-            _ => 0.0,
-        }
+        value.map_or(0.0, bytes)
     };
-    let explained = bytes(&rule.explains);
-    let growth = bytes(&rule.growth);
+    let explained = read(&rule.explains);
+    let growth = read(&rule.growth);
     let message = rule
         .message
         .render(&mut Evaluation::new(sheet).element(row).recording(&mut reads));

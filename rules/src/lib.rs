@@ -73,7 +73,7 @@ pub use diagnostic::{Diagnostic, Origin};
 pub use eval::Clocks;
 pub use finding::{Absorbed, Evidence, Finding, Role, Severity};
 pub use history::{History, Measured, Statistic};
-pub use judge::{Known, judge, judge_knowing};
+pub use judge::{Known, assess, judge, judge_knowing};
 pub use pack::RuleSet;
 pub use rule::{Overrides, Rule};
 pub use sheet::{FactSheet, Row, Value};

@@ -1,7 +1,10 @@
 //! The fact sheet: everything a rule may ask about one capture, in one small, versioned document.
 
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Version of the meaning of [`FactSheet`]; moves when a fact changes its meaning.
 pub const SHEET_SCHEMA: u32 = 1;
@@ -10,7 +13,7 @@ pub const SHEET_SCHEMA: u32 = 1;
 pub type Row = BTreeMap<String, Value>;
 
 /// A value without its unit; the unit is the vocabulary's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Value {
     /// Yes or no.
@@ -23,6 +26,56 @@ pub enum Value {
     Text(String),
     /// Lists of names, such as a retention path.
     Texts(Vec<String>),
+}
+
+/// By hand: a derived reader of an untagged enum copies every value before it looks at it, and a sheet is
+/// nothing but values.
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, a text, a list of texts, true or false")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Int(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Int(i64::try_from(value).unwrap_or(i64::MAX)))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Value, E> {
+        Ok(Value::Text(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(text) = items.next_element()? {
+            texts.push(text);
+        }
+        Ok(Value::Texts(texts))
+    }
 }
 
 /// What is known about one capture.
@@ -141,5 +194,39 @@ impl FactSheet {
             Value::Float(v) => Some(*v as i64),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_value_reads_back_as_it_was_written() {
+        let mut sheet = FactSheet::default();
+        sheet.int("a", u64::MAX);
+        sheet.float("b", 0.25);
+        sheet.float("left out", f64::NAN);
+        sheet.bool("c", true);
+        sheet.text("d", "é \"quoted\"");
+        let path = Value::Texts(vec!["static A.b".to_owned(), "List<Order>".to_owned()]);
+        sheet.lists.insert(
+            "l".to_owned(),
+            vec![Row::from([
+                ("path".to_owned(), path),
+                ("n".to_owned(), Value::Int(-5)),
+            ])],
+        );
+        let json = serde_json::to_string(&sheet).unwrap();
+        let back: FactSheet = serde_json::from_str(&json).unwrap();
+        assert_eq!(back, sheet);
+        assert_eq!(back.facts.len(), 4);
+        assert_eq!(back.get_int("a"), Some(i64::MAX));
+        for wrong in ["null", "{}", "[1]", "[[]]"] {
+            assert!(serde_json::from_str::<Value>(wrong).is_err(), "{wrong}");
+        }
+        let big: Value = serde_json::from_str("18446744073709551615").unwrap();
+        assert_eq!(big, Value::Int(i64::MAX));
     }
 }

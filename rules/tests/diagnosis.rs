@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use leakhound_rules::units::Quantity;
 use leakhound_rules::vocabulary::{Kind, fact_named, list_named};
 use leakhound_rules::{
-    Category, Diagnosis, FactSheet, Known, Role, Row, RuleSet, Severity, Value, Verdict, judge,
-    judge_knowing,
+    Category, Diagnosis, FactSheet, Known, Role, Row, RuleSet, Severity, Value, Verdict, assess,
+    judge, judge_knowing,
 };
 
 /// Facts as a person writes them: `loh.free = 600 MB`.
@@ -789,6 +789,16 @@ fn the_json_is_the_contract() {
     );
     let back: Diagnosis = serde_json::from_str(&text).unwrap();
     assert_eq!(back, diagnosis);
+}
+
+#[test]
+fn assessing_says_the_same_without_the_facts() {
+    let mut judged = judge(&leaking_static(), &RuleSet::shipped());
+    judged.facts.clear();
+    assert_eq!(
+        assess(&leaking_static(), &RuleSet::shipped(), Known::default()),
+        judged
+    );
 }
 
 #[test]

@@ -2,6 +2,18 @@
 //!
 //! Opening proves little, reading is fallible, gaps are normal.
 //! Invariant: only this crate knows file formats, and nothing here knows the CLR.
+//!
+//! # Reading
+//!
+//! [`open`] takes an ELF core or a Windows minidump, raw or through a compressed [`ReadAt`]; [`live()`] takes a running
+//! process. All give a [`ProcessImage`] with the same [`Memory`]: a read stitches adjacent regions and ends at a hole,
+//! and what is not in the dump is absent, never zero. [`Memory::slice`] borrows where the file is mapped.
+//! Opening costs the headers and lists (about 40 bytes held per region), no memory of the process.
+//!
+//! # Adding a format
+//!
+//! One file with `open(source, limits)`, its magic in [`detect`](mod@detect), one line in [`open_with`], a writer of
+//! its own under `tests/support`, a fuzz target.
 
 use std::sync::Arc;
 

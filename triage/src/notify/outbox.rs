@@ -205,8 +205,8 @@ impl Outbox {
             ..Round::default()
         };
         let mut rounds = JoinSet::new();
-        for destination in to.iter().cloned() {
-            let outbox = self.clone();
+        for destination in to {
+            let (outbox, destination) = (self.clone(), destination.clone());
             rounds.spawn(async move { outbox.deliver_to(&destination, clock).await });
         }
         let mut failed = None;
@@ -335,10 +335,11 @@ impl Outbox {
             now: clock.now(),
         };
         let attempt = async {
-            if claim.maybe_sent && to.destination.repeat() == Repeat::Search {
-                if let Some(receipt) = to.destination.find(&self.http, &parcel).await? {
-                    return Ok(receipt);
-                }
+            if claim.maybe_sent
+                && to.destination.repeat() == Repeat::Search
+                && let Some(receipt) = to.destination.find(&self.http, &parcel).await?
+            {
+                return Ok(receipt);
             }
             to.destination.send(&self.http, &parcel).await
         };

@@ -44,8 +44,11 @@ impl Runtime {
             thread: self.finalizer_thread_state(),
             ..Finalization::default()
         };
+        let mut seen = std::collections::HashSet::new();
         for heap in &self.heaps.heaps {
-            if self.read_queue(heap.finalize_queue, &mut all).is_none() {
+            if !seen.insert(heap.finalize_queue)
+                || self.read_queue(heap.finalize_queue, &mut all).is_none()
+            {
                 self.log.count(Problem::DamagedFinalizationQueue);
             }
         }

@@ -50,7 +50,9 @@ impl RefMap {
                     let item = at(24 + 8 * i)?;
                     let (references, skip) = (memory.u32(item)?, memory.u32(item + 4)?);
                     stride += u64::from(references) * 8 + u64::from(skip);
-                    items.push((references, skip));
+                    if (references, skip) != (0, 0) {
+                        items.push((references, skip));
+                    }
                 }
                 let aligned = items.iter().all(|(_, skip)| skip % 8 == 0);
                 (start >= 8 && start % 8 == 0 && aligned && stride > 0)
@@ -65,11 +67,16 @@ impl RefMap {
         match self {
             Self::None => {}
             Self::Runs(runs) => {
+                // Runs never overlap: together they are no longer than the object.
+                let mut left = size / 8;
                 for (start, length) in runs {
                     // The last word of the object's span is the next one's header: references never reach into it.
                     let bytes = length.saturating_add_unsigned(size);
                     let room = size.saturating_sub(8).saturating_sub(*start);
-                    let words = (u64::try_from(bytes).unwrap_or(0) / 8).min(room / 8);
+                    let words = (u64::try_from(bytes).unwrap_or(0) / 8)
+                        .min(room / 8)
+                        .min(left);
+                    left -= words;
                     if words > 0 {
                         run(*start, words);
                     }

@@ -162,7 +162,10 @@ impl HandleReader<'_> {
                 continue;
             };
             while segment != 0 {
-                if !seen.insert(segment) || seen.len() > limits::HANDLE_SEGMENTS {
+                if !could_be(segment)
+                    || !seen.insert(segment)
+                    || seen.len() > limits::HANDLE_SEGMENTS
+                {
                     self.log.count(Problem::DamagedHandleTable);
                     break;
                 }

@@ -13,10 +13,16 @@ pub(crate) struct ImageRanges {
     pub data: Vec<Range<u64>>,
 }
 
+/// User space ends far below: sums with small offsets cannot overflow.
+const HIGHEST: u64 = 1 << 57;
+
 impl ImageRanges {
     /// From the headers in memory; without them, from the present writable regions in and after the module.
     pub fn of(memory: &dyn Memory, module: &Module) -> Self {
-        match memory.array::<4>(module.base) {
+        match memory
+            .array::<4>(module.base)
+            .filter(|_| module.base < HIGHEST)
+        {
             Some([0x7F, b'E', b'L', b'F']) => Self::elf(memory, module.base),
             Some([b'M', b'Z', ..]) => Self::pe(memory, module.base),
             _ => None,
@@ -25,17 +31,20 @@ impl ImageRanges {
     }
 
     fn elf(memory: &dyn Memory, base: u64) -> Option<Self> {
-        let offset = memory.u64(base + 32)?;
+        let offset = memory.u64(base.checked_add(32)?)?;
         let (entry_bytes, count) = (
-            u64::from(memory.u16(base + 54)?),
-            usize::from(memory.u16(base + 56)?),
+            u64::from(memory.u16(base.checked_add(54)?)?),
+            usize::from(memory.u16(base.checked_add(56)?)?),
         );
         if entry_bytes < 56 || count > limits::IMAGE_SECTIONS {
             return None;
         }
         let (mut end, mut data) = (0u64, Vec::new());
         for i in 0..count as u64 {
-            let at = base.checked_add(offset)?.checked_add(i * entry_bytes)?;
+            let at = base
+                .checked_add(offset)?
+                .checked_add(i * entry_bytes)
+                .filter(|at| *at < HIGHEST)?;
             if memory.u32(at)? != 1 {
                 continue;
             }
@@ -57,7 +66,7 @@ impl ImageRanges {
     }
 
     fn pe(memory: &dyn Memory, base: u64) -> Option<Self> {
-        let header = base.checked_add(u64::from(memory.u32(base + 0x3C)?))?;
+        let header = base.checked_add(u64::from(memory.u32(base.checked_add(0x3C)?)?))?;
         if memory.u32(header)? != 0x4550 {
             return None;
         }

@@ -4,10 +4,14 @@
 
 /// Bytes of one module's metadata; System.Private.CoreLib has about 4 MB, the largest seen in the wild 60 MB.
 pub const METADATA_BYTES: usize = 256 << 20;
+/// Bytes of all modules' metadata together.
+pub const ALL_METADATA_BYTES: usize = 1 << 30;
 /// Bytes of one name in metadata; the language allows 1,023 characters.
 pub const NAME_BYTES: usize = 4 << 10;
 /// Bytes of a composed type name; generics over generics may double at each level.
 pub const TYPE_NAME_BYTES: usize = 4 << 10;
+/// Types that one type name may be made of.
+pub const TYPE_NAME_NODES: usize = 512;
 /// Nested generic arguments, arrays and pointers in one type name.
 pub const TYPE_NAME_DEPTH: usize = 24;
 /// Arguments of one generic instance; C# allows 65,535, real ones have fewer than twenty.
@@ -39,7 +43,7 @@ pub const HANDLE_BUCKETS: usize = 1_024;
 /// Segments of all handle tables: 7,680 handles each, hence 500 million handles.
 pub const HANDLE_SEGMENTS: usize = 65_536;
 /// Entries of one finalization queue.
-pub const FINALIZATION_ENTRIES: u64 = 1 << 30;
+pub const FINALIZATION_ENTRIES: u64 = 1 << 28;
 /// Fields of one class (16-bit in the runtime).
 pub const FIELDS: usize = 65_536;
 /// Series of references in one type's description.

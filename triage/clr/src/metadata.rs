@@ -105,6 +105,18 @@ impl Metadata {
         Ok(metadata)
     }
 
+    /// Bytes it takes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Never true of parsed metadata.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     fn read_nesting(&self) -> HashMap<u32, u32> {
         let mut nested = HashMap::new();
         for row in 1..=self.tables.rows(Table::NestedClass).min(limits::TYPE_DEFS) {

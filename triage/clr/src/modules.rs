@@ -9,6 +9,7 @@ use crate::pe;
 use leakhound_dump::{Memory, MemoryExt};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// A loaded managed module.
@@ -84,6 +85,20 @@ fn spell_guid(b: [u8; 16]) -> String {
 /// Every module met so far.
 pub(crate) struct Modules {
     known: RwLock<BTreeMap<u64, Option<Arc<Module>>>>,
+    room: Room,
+}
+
+/// What all modules together may still take: a damaged dump can lead thousands of them to the same pages.
+struct Room {
+    metadata_bytes: AtomicUsize,
+    type_defs: AtomicUsize,
+}
+
+fn take(room: &AtomicUsize, much: usize) -> bool {
+    room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+        left.checked_sub(much)
+    })
+    .is_ok()
 }
 
 impl Modules {
@@ -91,6 +106,10 @@ impl Modules {
     pub fn none() -> Self {
         Self {
             known: RwLock::default(),
+            room: Room {
+                metadata_bytes: AtomicUsize::new(limits::ALL_METADATA_BYTES),
+                type_defs: AtomicUsize::new(limits::TYPES),
+            },
         }
     }
 
@@ -134,7 +153,7 @@ impl Modules {
         {
             return known.clone();
         }
-        let module = load(memory, layout, address, log).map(Arc::new);
+        let module = load(memory, layout, address, &self.room, log).map(Arc::new);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= limits::MODULES {
             log.count(Problem::LimitReached);
@@ -155,7 +174,13 @@ impl Modules {
     }
 }
 
-fn load(memory: &dyn Memory, layout: &Layout, address: u64, log: &Log) -> Option<Module> {
+fn load(
+    memory: &dyn Memory,
+    layout: &Layout,
+    address: u64,
+    room: &Room,
+    log: &Log,
+) -> Option<Module> {
     if !could_be(address) {
         return None;
     }
@@ -175,8 +200,10 @@ fn load(memory: &dyn Memory, layout: &Layout, address: u64, log: &Log) -> Option
                 continue;
             };
             // Bit 0: mapped; otherwise a flat copy of the file.
-            match pe::metadata(memory, base, flags & 1 == 0) {
+            let left = room.metadata_bytes.load(Ordering::Relaxed);
+            match pe::metadata(memory, base, flags & 1 == 0, left) {
                 Ok(read) => {
+                    take(&room.metadata_bytes, read.len());
                     metadata = Some(read);
                     (image, image_bytes) = (base, u64::from(size));
                 }
@@ -195,7 +222,7 @@ fn load(memory: &dyn Memory, layout: &Layout, address: u64, log: &Log) -> Option
             break;
         }
     }
-    let (claimed, type_defs) = lookup_map(memory, address.checked_add(l.type_def_map)?, log);
+    let (claimed, type_defs) = lookup_map(memory, address.checked_add(l.type_def_map)?, room, log);
     if let Some(read) = &metadata
         && read.type_def_count().checked_add(1) != Some(claimed)
     {
@@ -278,7 +305,7 @@ fn array_list(memory: &dyn Memory, list: u64, limit: usize, log: &Log) -> Vec<u6
 }
 
 /// Entries of a `LookupMap` of method tables (index = row id) and the count that its first block claims.
-fn lookup_map(memory: &dyn Memory, map: u64, log: &Log) -> (u32, Vec<u64>) {
+fn lookup_map(memory: &dyn Memory, map: u64, room: &Room, log: &Log) -> (u32, Vec<u64>) {
     let mut entries: Vec<u64> = Vec::new();
     let (mut block, mut claimed) = (map, 0);
     let mut seen = HashSet::new();
@@ -297,13 +324,16 @@ fn lookup_map(memory: &dyn Memory, map: u64, log: &Log) -> (u32, Vec<u64>) {
         if count == 0 {
             break;
         }
-        if count > limits::TYPE_DEFS || entries.len() + count as usize > limits::TYPE_DEFS as usize
-        {
+        if count > limits::TYPE_DEFS || !take(&room.type_defs, count as usize) {
             log.count(Problem::LimitReached);
             break;
         }
         // The low bits carry flags of the map.
-        let Some(bytes) = memory.bytes(table, count as usize * 8) else {
+        let last = table.checked_add(u64::from(count - 1) * 8);
+        let bytes = last
+            .and_then(|l| memory.u64(l))
+            .and_then(|_| memory.bytes(table, count as usize * 8));
+        let Some(bytes) = bytes else {
             log.count(Problem::DamagedModule);
             break;
         };
@@ -317,11 +347,12 @@ fn lookup_map(memory: &dyn Memory, map: u64, log: &Log) -> (u32, Vec<u64>) {
     (claimed, entries)
 }
 
-/// Type handles of a module's generic instances.
+/// Type handles of a module's generic instances, at most `room` of them.
 pub(crate) fn instantiations(
     memory: &dyn Memory,
     layout: &Layout,
     module: u64,
+    room: usize,
     log: &Log,
 ) -> Vec<u64> {
     let mut handles = Vec::new();
@@ -338,7 +369,7 @@ pub(crate) fn instantiations(
     else {
         return handles;
     };
-    let limit = count.min(limits::INSTANTIATIONS) as usize;
+    let limit = (count.min(limits::INSTANTIATIONS) as usize).min(room);
     let mut arrays = HashSet::new();
     while buckets != 0 && arrays.insert(buckets) && arrays.len() < 64 {
         let length = if chained {

@@ -17,11 +17,19 @@ pub(crate) enum PeError {
     Metadata { base: u64, error: MetadataError },
 }
 
-/// Reads the metadata of the image at `base`.
-pub(crate) fn metadata(memory: &dyn Memory, base: u64, flat: bool) -> Result<Metadata, PeError> {
+/// Reads the metadata of the image at `base`, when it has at most `room` bytes.
+pub(crate) fn metadata(
+    memory: &dyn Memory,
+    base: u64,
+    flat: bool,
+    room: usize,
+) -> Result<Metadata, PeError> {
     let missing = |part| PeError::Missing { base, part };
     let wrong = |part| PeError::Implausible { base, part };
     let at = |offset: u64| base.checked_add(offset).ok_or(wrong("address"));
+    if !(0x1000..1 << 57).contains(&base) {
+        return Err(wrong("address"));
+    }
     // Ready-to-run images may have zeros between "MZ" and the offset of the PE header.
     if memory.u16(base).ok_or(missing("first page"))? != 0x5A4D {
         return Err(wrong("DOS signature"));
@@ -68,11 +76,15 @@ pub(crate) fn metadata(memory: &dyn Memory, base: u64, flat: bool) -> Result<Met
     let size = memory
         .u32(header.saturating_add(12))
         .ok_or(missing("CLI header"))? as usize;
-    if size > limits::METADATA_BYTES {
+    if size > limits::METADATA_BYTES || size > room {
         return Err(wrong("metadata size"));
     }
-    let bytes = memory
-        .bytes(place(rva).ok_or(wrong("metadata address"))?, size)
-        .ok_or(missing("metadata"))?;
+    let start = place(rva).ok_or(wrong("metadata address"))?;
+    // The last byte first: a size that the dump cannot fill is not worth the allocation.
+    let end = start
+        .checked_add(size as u64)
+        .and_then(|end| memory.u8(end.checked_sub(1)?));
+    end.ok_or(missing("end of the metadata"))?;
+    let bytes = memory.bytes(start, size).ok_or(missing("metadata"))?;
     Metadata::parse(bytes).map_err(|error| PeError::Metadata { base, error })
 }

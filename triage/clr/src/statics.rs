@@ -79,7 +79,7 @@ impl Runtime {
     }
 
     pub(crate) fn owner_names(&self, table: &MethodTable) -> (String, String) {
-        let name = self.type_name(table.address, 0);
+        let name = self.type_name(table.address);
         (name.spell(Spelling::Full), name.spell(Spelling::Short))
     }
 
@@ -88,8 +88,14 @@ impl Runtime {
         let mut tables = Vec::new();
         let mut seen = HashSet::new();
         for module in self.modules.all() {
-            let instances =
-                modules::instantiations(&*self.memory, &self.layout, module.address, &self.log);
+            let room = limits::TYPES.saturating_sub(seen.len());
+            let instances = modules::instantiations(
+                &*self.memory,
+                &self.layout,
+                module.address,
+                room,
+                &self.log,
+            );
             for handle in module.type_defs.iter().copied().chain(instances) {
                 // Bit 1 marks pointers, references and the like, which have no statics.
                 if handle & 2 != 0

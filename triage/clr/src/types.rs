@@ -113,6 +113,12 @@ impl Runtime {
         Some(self.shapes.resolve(self.memory.u64(object)?)?.id)
     }
 
+    /// Number of the type with a method table.
+    #[must_use]
+    pub fn type_of_table(&self, method_table: u64) -> Option<TypeId> {
+        Some(self.shapes.resolve(method_table)?.id)
+    }
+
     /// The module that defines a type.
     #[must_use]
     pub fn module_of(&self, id: TypeId) -> Option<Arc<Module>> {
@@ -120,7 +126,7 @@ impl Runtime {
     }
 
     fn describe(&self, id: TypeId, table: &MethodTable) -> TypeInfo {
-        let name = self.type_name(table.address, 0);
+        let name = self.type_name(table.address);
         let module = if id == TypeId::FREE {
             None
         } else {
@@ -185,12 +191,18 @@ impl Runtime {
     }
 
     /// The name behind a type handle.
-    pub(crate) fn type_name(&self, handle: u64, depth: usize) -> TypeName {
-        if depth > limits::TYPE_NAME_DEPTH {
+    pub(crate) fn type_name(&self, handle: u64) -> TypeName {
+        self.type_name_within(handle, 0, &mut { limits::TYPE_NAME_NODES })
+    }
+
+    /// `nodes` is how many more types the whole name may be made of.
+    fn type_name_within(&self, handle: u64, depth: usize, nodes: &mut usize) -> TypeName {
+        if depth > limits::TYPE_NAME_DEPTH || *nodes == 0 {
             return TypeName::Text("…".into());
         }
+        *nodes -= 1;
         if handle & 2 != 0 {
-            return self.type_desc_name(handle & !2, depth);
+            return self.type_desc_name(handle & !2, depth, nodes);
         }
         if handle == self.free_table {
             return TypeName::Text("Free".into());
@@ -199,7 +211,7 @@ impl Runtime {
             return TypeName::Text(format!("unreadable type {handle:#x}"));
         };
         if table.is_array() {
-            let element = Box::new(self.type_name(table.slot1, depth + 1));
+            let element = Box::new(self.type_name_within(table.slot1, depth + 1, nodes));
             return TypeName::Array {
                 element,
                 rank: table.rank(),
@@ -209,7 +221,7 @@ impl Runtime {
         let arguments = self
             .generic_arguments(&table)
             .into_iter()
-            .map(|a| self.type_name(a, depth + 1))
+            .map(|a| self.type_name_within(a, depth + 1, nodes))
             .collect();
         let module = self.module_of_table(&table);
         let rid = self.type_def_of(&table);
@@ -231,11 +243,11 @@ impl Runtime {
     }
 
     /// vm/typedesc.h: pointers, references, type variables, function pointers.
-    fn type_desc_name(&self, at: u64, depth: usize) -> TypeName {
-        let argument = |at: u64| {
+    fn type_desc_name(&self, at: u64, depth: usize, nodes: &mut usize) -> TypeName {
+        let mut argument = |at: u64| {
             self.memory
                 .u64(at.checked_add(16)?)
-                .map(|handle| Box::new(self.type_name(handle, depth + 1)))
+                .map(|handle| Box::new(self.type_name_within(handle, depth + 1, nodes)))
         };
         match self.memory.u32(at).map(|flags| flags & 0xFF) {
             Some(0x0F) => argument(at).map(TypeName::Pointer),

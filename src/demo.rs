@@ -8,7 +8,7 @@ use crate::open;
 use crate::triage::{OutputFormat, print};
 use anyhow::Context;
 use leakhound_archive::bundle::REPORT_FILE;
-use leakhound_archive::{Archive, Bundle, Filter};
+use leakhound_archive::{Archive, Bundle};
 use leakhound_rules::RuleSet;
 use leakhound_rules::units::format_bytes;
 use leakhound_testbed::demo::{Leak, demo_service};
@@ -176,7 +176,9 @@ fn live(
     ] {
         tale.step(name);
         let letter = wait_for(&mut letters, &mut service, &mut agent, goal, cancel, tale)?;
-        let bundle = newest(&archive)?;
+        let bundle = Archive::open(&archive)
+            .and_then(|archive| archive.bundle(letter.text("bundle")))
+            .or_input()?;
         tale.done(&told(&bundle));
         captures.push((letter, bundle));
     }
@@ -220,8 +222,8 @@ location = {archive:?}
 name     = "Shop.Pricing"
 match    = {{ pid = {pid} }}
 every    = "500 ms"
-cooldown = "1 s"
-limit    = "10 per day"
+cooldown = "15 s"
+limit    = "2 per day"
 notify   = ["demo-inbox"]
   [[service.trigger]]
   name = "more than {FIRST_MB} MB"
@@ -280,20 +282,6 @@ fn private_bytes(pid: u32) -> Option<u64> {
     let identity = leakhound_collector::discover::one(pid).ok()?;
     let facts = leakhound_collector::sample::once(&identity).ok()?;
     facts.get("private_bytes").map(|bytes| bytes as u64)
-}
-
-fn newest(archive: &Path) -> Result<Bundle, Failure> {
-    let filter = Filter {
-        newest: Some(1),
-        ..Filter::default()
-    };
-    let listing = Archive::open(archive)
-        .and_then(|archive| archive.list(&filter))
-        .or_input()?;
-    let bundle = listing.bundles.into_iter().next_back();
-    bundle
-        .context("a diagnosis arrived, but the archive is empty")
-        .or_input()
 }
 
 fn told(bundle: &Bundle) -> String {

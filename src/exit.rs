@@ -59,7 +59,19 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.error)
+        // Many errors name their source in their own sentence already: what was said is not said again.
+        let mut said = String::new();
+        for cause in self.error.chain() {
+            let cause = cause.to_string();
+            if said.contains(&cause) {
+                continue;
+            }
+            if !said.is_empty() {
+                said.push_str(": ");
+            }
+            said.push_str(&cause);
+        }
+        f.write_str(&said)
     }
 }
 

@@ -78,9 +78,15 @@ pub fn write(image: &ProcessImage, map: &[MapEntry], gc: &GcShare, sheet: &mut F
     }
     let images = image_paths(&mappings);
     let mut totals: BTreeMap<Class, (u64, u64)> = BTreeMap::new();
-    for (position, mapping) in mappings.iter().enumerate() {
-        let class = classify(image, &mappings, position, gc, &images);
-        let mut cost = mapping.cost;
+    for mapping in &mappings {
+        let class = classify(image, mapping, &images);
+        // Neighbours of equal rights are one line of the map: the GC's part of it is told by its segments.
+        let size = mapping.end - mapping.start;
+        let gc_part = overlap(&gc.ranges, mapping.start, mapping.end);
+        let gc_cost =
+            (u128::from(mapping.cost) * u128::from(gc_part) / u128::from(size.max(1))) as u64;
+        add(&mut totals, Class::Gc, gc_cost);
+        let mut cost = mapping.cost - gc_cost.min(mapping.cost);
         if class == Class::Anonymous && mapping.writable {
             let large = large_malloc_bytes(image, mapping).min(cost);
             add(&mut totals, Class::LargeMalloc, large);
@@ -217,15 +223,9 @@ fn is_file(path: &str) -> bool {
 
 fn classify(
     image: &ProcessImage,
-    mappings: &[Mapping<'_>],
-    position: usize,
-    gc: &GcShare,
+    mapping: &Mapping<'_>,
     images: &std::collections::HashSet<&str>,
 ) -> Class {
-    let mapping = &mappings[position];
-    if overlap(&gc.ranges, mapping.start, mapping.end) * 2 > mapping.end - mapping.start {
-        return Class::Gc;
-    }
     if mapping.path.starts_with("/memfd:doublemapper") {
         // The JIT writes code through one view and runs it through another (W^X, .NET 7 and later).
         return Class::Runtime;

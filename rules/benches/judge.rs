@@ -55,10 +55,10 @@ fn judging(criterion: &mut Criterion) {
         group.bench_function(format!("{about}: judge, with a copy of the facts"), |b| {
             b.iter(|| judge(black_box(&sheet), &set));
         });
-        group.bench_function(format!("{about}: judge, from its JSON"), |b| {
+        group.bench_function(format!("{about}: assess, from its JSON"), |b| {
             b.iter(|| {
                 let sheet: FactSheet = serde_json::from_slice(black_box(&json)).unwrap_or_default();
-                judge(&sheet, &set)
+                assess(&sheet, &set, Known::default())
             });
         });
     }

@@ -1,8 +1,9 @@
 //! Which processes there are: .NET processes, and whatever the configuration names.
 //!
 //! A pass lists process ids; only new ones are examined, so a pass on a quiet node costs one directory
-//! listing. A process is examined again a few times while it is young: it may exec, and load its runtime
-//! or open its socket only after a while.
+//! listing. A process is examined again at its second pass and half a minute later: it may exec, and load its
+//! runtime or open its socket only after a while. Runtimes that come later still are found by their sockets,
+//! which are listed twice a minute.
 
 pub mod identity;
 pub mod matcher;
@@ -17,8 +18,12 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// How many passes look at a new process before it counts as what it is.
-const YOUNG_PASSES: u8 = 6;
+/// Passes (counted from the first that saw a process) at which it is examined again.
+const AGAIN_AT: [u8; 2] = [1, 6];
+/// The pass after which a process counts as what it is.
+const SETTLED: u8 = 7;
+/// How many passes go by between two looks at the sockets.
+const SOCKETS_EVERY: u32 = 6;
 /// Processes known at a time.
 const MAX_PROCESSES: usize = 65_536;
 
@@ -34,6 +39,7 @@ struct Known {
 pub struct Discovery {
     known: BTreeMap<u32, Known>,
     cache: SingleFileCache,
+    passes: u32,
 }
 
 /// What a pass found.
@@ -51,18 +57,23 @@ impl Discovery {
     pub fn pass(&mut self, interesting: &dyn Fn(&Identity) -> bool) -> Changes {
         let mut changes = Changes::default();
         let mut seen = BTreeSet::new();
-        let sockets: BTreeSet<u32> = socket::ids(Path::new("/tmp")).collect();
+        // A socket appears when the runtime is up, which may be long after the process started.
+        let sockets: BTreeSet<u32> = if self.passes % SOCKETS_EVERY == 0 {
+            socket::ids(Path::new("/tmp")).collect()
+        } else {
+            BTreeSet::new()
+        };
+        self.passes = self.passes.wrapping_add(1);
         for pid in process_ids() {
             seen.insert(pid);
-            // A socket appears when the runtime is up, which may be long after the process started.
-            let has_new_socket = || {
-                let known = self.known.get(&pid);
-                sockets.contains(&pid) && known.is_some_and(|k| k.identity.dotnet.is_none())
-            };
-            match self.known.get(&pid) {
-                Some(k) if k.passes >= YOUNG_PASSES && !has_new_socket() => continue,
-                _ => self.examine(pid, interesting, &mut changes),
+            if let Some(known) = self.known.get_mut(&pid) {
+                let new_socket = sockets.contains(&pid) && known.identity.dotnet.is_none();
+                known.passes = known.passes.saturating_add(1).min(SETTLED);
+                if !new_socket && !AGAIN_AT.contains(&known.passes) && !is_reused(known) {
+                    continue;
+                }
             }
+            self.examine(pid, interesting, &mut changes);
         }
         let gone: Vec<u32> = self
             .known
@@ -92,8 +103,8 @@ impl Discovery {
         let same = before.is_some_and(|k| k.identity == identity);
         let reused = before.is_some_and(|k| k.identity.start_ticks != identity.start_ticks);
         let passes = match before {
-            Some(k) if same => k.passes + 1,
-            _ if is_kernel => YOUNG_PASSES,
+            Some(k) if !reused => k.passes,
+            _ if is_kernel => SETTLED,
             _ => 0,
         };
         if reused {
@@ -117,6 +128,12 @@ impl Discovery {
     pub const fn interval() -> Duration {
         Duration::from_secs(5)
     }
+}
+
+/// A young process may be another by now; one that is watched is known to be gone by its own descriptors, and
+/// its id is not given out again within the seconds between two passes.
+fn is_reused(known: &Known) -> bool {
+    known.passes < SETTLED && identity::start_ticks(known.identity.pid).is_ok_and(|t| t != known.identity.start_ticks)
 }
 
 /// Everything but init and ourselves.
@@ -169,7 +186,7 @@ mod tests {
         let found = |d: &mut Discovery| d.pass(&mine).found.iter().filter(|i| i.pid == pid).count();
         // Just after the fork it may still carry our own name; then it is found again as what it became.
         assert!(found(&mut discovery) >= 1);
-        for _ in 0..YOUNG_PASSES + 2 {
+        for _ in 0..SETTLED + 2 {
             found(&mut discovery);
         }
         assert_eq!(found(&mut discovery), 0);

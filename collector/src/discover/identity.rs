@@ -84,8 +84,8 @@ pub fn read(pid: u32, cache: &mut SingleFileCache) -> io::Result<Identity> {
 /// What makes it a .NET process: its socket, the mapped runtime, or a runtime within the executable.
 fn dotnet(identity: &Identity, cache: &mut SingleFileCache) -> Option<DotNet> {
     let coreclr = mapped_coreclr(identity.pid);
-    let socket = super::socket::find(identity);
     let single_file = coreclr.is_none() && cache.is_single_file(identity.pid);
+    let socket = super::socket::find(identity, coreclr.is_some() || single_file);
     (coreclr.is_some() || socket.is_some() || single_file).then_some(DotNet {
         socket,
         coreclr,

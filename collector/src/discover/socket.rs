@@ -10,9 +10,10 @@ const MAX_ENTRIES: usize = 100_000;
 /// The socket of a process as we can reach it, through its own mount namespace.
 ///
 /// The name holds the id in the innermost pid namespace and the start time, which keeps the socket of an
-/// earlier process of the same id apart.
+/// earlier process of the same id apart. In another time namespace the start time is another one; then, for
+/// a process that is known to run .NET (`may_differ`), the folder is searched.
 #[must_use]
-pub fn find(identity: &Identity) -> Option<PathBuf> {
+pub fn find(identity: &Identity, may_differ: bool) -> Option<PathBuf> {
     let temporary = identity
         .env("TMPDIR")
         .filter(|t| t.starts_with('/'))
@@ -22,19 +23,20 @@ pub fn find(identity: &Identity) -> Option<PathBuf> {
         identity.pid,
         temporary.trim_start_matches('/')
     ));
+    // The key in the name is the start time in ticks since boot; a name that fits needs no listing.
     let prefix = format!("dotnet-diagnostic-{}-", identity.inner_pid);
+    let exact = folder.join(format!("{prefix}{}-socket", identity.start_ticks));
+    if exact.exists() {
+        return Some(exact);
+    }
+    if !may_differ {
+        return None;
+    }
     let mut found: Vec<PathBuf> = names(&folder)
         .filter(|name| name.starts_with(&prefix) && name.ends_with("-socket"))
         .map(|name| folder.join(name))
         .collect();
-    // Sockets of dead processes stay behind; the runtime's key is its start time in ticks since boot.
-    let exact = format!("{prefix}{}-socket", identity.start_ticks);
-    if let Some(path) = found
-        .iter()
-        .find(|p| p.file_name().is_some_and(|n| n == exact.as_str()))
-    {
-        return Some(path.clone());
-    }
+    // Sockets of dead processes stay behind: the newest is the living one's.
     found.sort_by_key(|p| fs::metadata(p).and_then(|m| m.modified()).ok());
     found.pop()
 }
@@ -96,7 +98,7 @@ mod tests {
         who.environment
             .insert("TMPDIR".into(), folder.path().display().to_string());
         assert!(
-            find(&who)
+            find(&who, false)
                 .unwrap()
                 .ends_with("dotnet-diagnostic-31-4242-socket")
         );

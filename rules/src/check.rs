@@ -302,6 +302,16 @@ impl Checker<'_> {
                 })?;
                 return Ok(Expr::new(Op::Otherwise(Box::new(a), Box::new(b)), kind));
             }
+            "only" => {
+                arity(2, "only(rate, growth.span >= 10 min)")?;
+                let value = self.check(&arguments[0])?;
+                let condition = self.boolean(&arguments[1], "only")?;
+                let kind = value.kind;
+                return Ok(Expr::new(
+                    Op::Only(Box::new(value), Box::new(condition)),
+                    kind,
+                ));
+            }
             "average" => Statistic::Average,
             "minimum" => Statistic::Minimum,
             "maximum" => Statistic::Maximum,
@@ -312,6 +322,7 @@ impl Checker<'_> {
                     "max",
                     "known",
                     "otherwise",
+                    "only",
                     "average",
                     "minimum",
                     "maximum",

@@ -161,6 +161,10 @@ impl<'a, 'r> Evaluation<'a, 'r> {
             }
             Op::Least(parts) => self.folded(parts, f64::min),
             Op::Most(parts) => self.folded(parts, f64::max),
+            Op::Only(value, condition) => match self.truth(condition) {
+                Truth::True => self.value(value),
+                _ => Val::Unknown,
+            },
             Op::Otherwise(a, b) => match self.value(a) {
                 Val::Unknown => self.value(b),
                 known => known,

@@ -35,7 +35,8 @@ impl Expr {
             | Op::Compare(_, a, b)
             | Op::TextCompare(_, a, b)
             | Op::Arithmetic(_, _, a, b)
-            | Op::Otherwise(a, b) => {
+            | Op::Otherwise(a, b)
+            | Op::Only(a, b) => {
                 a.visit(see);
                 b.visit(see);
             }
@@ -84,6 +85,8 @@ pub(crate) enum Op {
     Most(Vec<Expr>),
     Known(Box<Expr>),
     Otherwise(Box<Expr>, Box<Expr>),
+    /// The value where the condition holds, unknown elsewhere.
+    Only(Box<Expr>, Box<Expr>),
     Window {
         fact: &'static Fact,
         statistic: Statistic,

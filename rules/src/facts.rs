@@ -7,7 +7,7 @@ use crate::vocabulary::{Fact, Kind, List};
 
 /// Most rows of a list that are looked at. Writers bound their lists below this; a sheet that does not
 /// keep to it could otherwise make a rule that compares a list with itself run for minutes.
-pub const MAX_ROWS: usize = 2_000;
+pub const MAX_ROWS: usize = 1_000;
 
 /// Where facts come from: a sheet, or the history of a running process.
 pub trait Facts {

@@ -14,7 +14,7 @@
 //! | logic | `and` `or` `not` `true` `false` |
 //! | comparisons | `<` `<=` `>` `>=` `==` `!=`; for texts `==` `!=` `contains` `starts_with` `ends_with` `matches "List<*>"` (`*` any text, `?` one character) |
 //! | arithmetic | `+` `-` `*` `/`, `30% of x`, `min(a, b)`, `max(a, b)` |
-//! | what is not known | `known(x)`; `otherwise(x, y)` is y where x is unknown |
+//! | what is not known | `known(x)`; `otherwise(x, y)` is y where x is unknown; `only(x, c)` is unknown where c is not true |
 //! | lists | `any in L where c`, `any c in L`, `all in L where c`, `count in L where c`, `sum x in L where c`, `max`, `min`, and `first x in L where c`; lists are ordered, the largest first |
 //! | elements | a column by its name: `count`, or `item.count`; inside a list question of a `for_each` rule, `outer.count` is the rule's element |
 //! | parameters | `params.floor` is the rule's own, settable per service |

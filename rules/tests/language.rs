@@ -272,6 +272,8 @@ fn conditions_about_a_sheet() {
         "all count > 5 in ready",
         "known(heap.used) and not known(loh.free)",
         "otherwise(loh.free, 5 MB) == 5 MB",
+        "only(heap.used, gc.server) == 1 GB",
+        "not known(only(heap.used, not gc.server)) and not known(only(heap.used, loh.free > 1 MB))",
         "finalizer.ready == 0",
         "limit_share == 50%",
         "30% of heap.used == 300 MB",

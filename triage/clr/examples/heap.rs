@@ -5,24 +5,6 @@ use leakhound_dump::FileSearch;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Processor time of this process so far, in milliseconds (Linux counts it in steps of 10).
-fn cpu_ms() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect();
-    let ticks = |i: usize| {
-        fields
-            .get(i)
-            .and_then(|f| f.parse::<u64>().ok())
-            .unwrap_or(0)
-    };
-    (ticks(11) + ticks(12)) * 10
-}
-
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let file = arguments.next().ok_or("which dump?")?;
@@ -48,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         runtime.modules().len(),
         runtime.threads().len()
     );
-    let (walking, before) = (Instant::now(), cpu_ms());
+    let walking = Instant::now();
     let walk = runtime.walk(Vec::<(u64, u64)>::new, |types, object| {
         let at = object.type_id.index();
         if types.len() <= at {
@@ -57,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         types[at].0 += 1;
         types[at].1 += object.size;
     });
-    let (took, cpu) = (walking.elapsed(), cpu_ms() - before);
+    let took = walking.elapsed();
     let mut types = vec![(0u64, 0u64, 0u32); runtime.type_count()];
     for accumulator in &walk.accumulators {
         for (i, (count, bytes)) in accumulator.iter().enumerate() {
@@ -72,9 +54,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .map(|(_, s)| s.object_count + s.free_count)
         .sum();
     println!(
-        "walk {took:?}: {entries} entries, {:.1} M/s; {cpu} ms of processor time, {:.1} M/s and core",
-        entries as f64 / took.as_secs_f64() / 1e6,
-        entries as f64 / cpu.max(1) as f64 / 1e3
+        "walk {took:?}: {entries} entries, {:.1} M/s",
+        entries as f64 / took.as_secs_f64() / 1e6
     );
     for (range, stats) in &walk.ranges {
         println!(
@@ -102,21 +83,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             info.name, info.short_name, info.module
         );
     }
-    let (building, before) = (Instant::now(), cpu_ms());
+    let building = Instant::now();
     let snapshot = runtime.snapshot();
     println!(
         "snapshot {:?}: {} objects",
         building.elapsed(),
         snapshot.len()
     );
-    let (linking, before) = (Instant::now(), cpu_ms());
+    let linking = Instant::now();
     let edges = runtime.edges(&snapshot);
-    println!(
-        "edges {:?} ({} ms): {}",
-        linking.elapsed(),
-        cpu_ms() - before,
-        edges.targets.len()
-    );
+    println!("edges {:?}: {}", linking.elapsed(), edges.targets.len());
     let name = |object: u64| {
         let info = runtime.type_of(object).and_then(|id| runtime.type_info(id));
         info.map_or_else(|| "?".to_owned(), |i| i.name.clone())

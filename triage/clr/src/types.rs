@@ -113,6 +113,12 @@ impl Runtime {
         Some(self.shapes.resolve(self.memory.u64(object)?)?.id)
     }
 
+    /// Number of the type with a method table.
+    #[must_use]
+    pub fn type_of_table(&self, method_table: u64) -> Option<TypeId> {
+        Some(self.shapes.resolve(method_table)?.id)
+    }
+
     /// The module that defines a type.
     #[must_use]
     pub fn module_of(&self, id: TypeId) -> Option<Arc<Module>> {

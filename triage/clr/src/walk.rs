@@ -270,6 +270,3 @@ impl Walker<'_> {
         shape.is_some_and(|(shape, count)| shape.size(count) <= range.end - at)
     }
 }
-
-#[cfg(test)]
-mod tests;

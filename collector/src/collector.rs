@@ -6,7 +6,7 @@
 use crate::adopt::{self, Adopter};
 use crate::budget::Budget;
 use crate::config::Config;
-use crate::peek::Peek;
+use crate::peek::{Peek, RuntimePeek};
 use crate::watcher::{Watcher, Word};
 use leakhound_archive::queue::Queue;
 use leakhound_archive::state::State;
@@ -139,12 +139,12 @@ impl Collector {
             archive,
             state,
             queue,
-            peek: None,
+            peek: Some(Box::new(RuntimePeek)),
             events: broadcast::channel(EVENTS).0,
         })
     }
 
-    /// Lets triggers read live managed values.
+    /// Reads live managed values by other means than the default.
     #[must_use]
     pub fn with_peek(mut self, peek: Box<dyn Peek>) -> Self {
         self.peek = Some(peek);

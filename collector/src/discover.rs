@@ -22,7 +22,7 @@ use std::time::Duration;
 const AGAIN_AT: [u8; 2] = [1, 6];
 /// The pass after which a process counts as what it is.
 const SETTLED: u8 = 7;
-/// How many passes go by between two looks at the sockets.
+/// How many passes go by between two thorough ones, which look at sockets and at every start time.
 const SOCKETS_EVERY: u32 = 6;
 /// Processes known at a time.
 const MAX_PROCESSES: usize = 65_536;
@@ -58,7 +58,8 @@ impl Discovery {
         let mut changes = Changes::default();
         let mut seen = BTreeSet::new();
         // A socket appears when the runtime is up, which may be long after the process started.
-        let sockets: BTreeSet<u32> = if self.passes % SOCKETS_EVERY == 0 {
+        let is_thorough = self.passes.is_multiple_of(SOCKETS_EVERY);
+        let sockets: BTreeSet<u32> = if is_thorough {
             socket::ids(Path::new("/tmp")).collect()
         } else {
             BTreeSet::new()
@@ -69,7 +70,9 @@ impl Discovery {
             if let Some(known) = self.known.get_mut(&pid) {
                 let new_socket = sockets.contains(&pid) && known.identity.dotnet.is_none();
                 known.passes = known.passes.saturating_add(1).min(SETTLED);
-                if !new_socket && !AGAIN_AT.contains(&known.passes) && !is_reused(known) {
+                let young = known.passes < SETTLED;
+                let reused = (young || is_thorough) && is_reused(known);
+                if !new_socket && !AGAIN_AT.contains(&known.passes) && !reused {
                     continue;
                 }
             }
@@ -118,6 +121,11 @@ impl Discovery {
         }
     }
 
+    /// Forgets one process: it was seen to end, and its id may be given to another before the next pass.
+    pub fn forget(&mut self, pid: u32) {
+        self.known.remove(&pid);
+    }
+
     /// Forgets what is known, so that the next pass reports every process again: after a new configuration.
     pub fn restart(&mut self) {
         self.known.clear();
@@ -130,10 +138,10 @@ impl Discovery {
     }
 }
 
-/// A young process may be another by now; one that is watched is known to be gone by its own descriptors, and
-/// its id is not given out again within the seconds between two passes.
+/// Its id belongs to another process now.
 fn is_reused(known: &Known) -> bool {
-    known.passes < SETTLED && identity::start_ticks(known.identity.pid).is_ok_and(|t| t != known.identity.start_ticks)
+    let now = identity::start_ticks(known.identity.pid);
+    now.is_ok_and(|ticks| ticks != known.identity.start_ticks)
 }
 
 /// Everything but init and ourselves.

@@ -1,5 +1,9 @@
 //! Live managed values (`managed.*`): the wall between the sampler and the reader of runtimes.
 
+mod runtime;
+
+pub use runtime::RuntimePeek;
+
 use crate::identity::Identity;
 use crate::sample::Facts;
 

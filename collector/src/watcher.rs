@@ -245,6 +245,7 @@ impl Watcher {
             }
         }
         for pid in gone {
+            self.discovery.forget(pid);
             self.forget(pid);
         }
         for (pid, f) in fired {

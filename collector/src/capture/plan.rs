@@ -199,10 +199,12 @@ pub fn plan(
         let file =
             matches!(treat, Treatment::WholeFile | Treatment::Head) && pages.has_file(mapping);
         let mut pieces = pieces_of(mapping, treat, file.then_some(plan.files.len()), pages);
-        if file && content == Content::Heap && treat == Treatment::WholeFile {
-            if let Some(needed) = pages.needed(mapping) {
-                pieces = keep_needed(pieces, &needed);
-            }
+        if file
+            && content == Content::Heap
+            && treat == Treatment::WholeFile
+            && let Some(needed) = pages.needed(mapping)
+        {
+            pieces = keep_needed(pieces, &needed);
         }
         if file
             && pieces

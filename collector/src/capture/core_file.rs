@@ -20,8 +20,10 @@ const NT_AUXV: u32 = 6;
 const NT_X86_XSTATE: u32 = 0x202;
 const NT_SIGINFO: u32 = 0x5349_4749;
 const NT_FILE: u32 = 0x4649_4c45;
-/// Our own note, owner `Leakhound`: thread names, 4 bytes of id and 16 of `comm` each.
-pub const NT_THREAD_NAMES: u32 = 1;
+/// Owner of our own note; `leakhound-dump` reads it, debuggers skip it.
+const OWNER: &str = "LEAKHOUND";
+/// Thread names, repeated: thread id, length, `comm`, padded to 4 bytes.
+const NT_THREAD_NAMES: u32 = 2;
 
 #[cfg(target_arch = "x86_64")]
 const MACHINE: u16 = 62;
@@ -77,12 +79,14 @@ pub fn notes(process: &ProcessNotes, threads: &[&StoppedThread], maps: &[Mapping
             note(&mut out, "LINUX", NT_X86_XSTATE, &thread.extended);
         }
     }
-    let mut names = Vec::with_capacity(threads.len() * 20);
+    let mut names = Vec::new();
     for thread in threads {
         names.extend(thread.tid.to_le_bytes());
-        names.extend(fixed::<16>(&thread.name));
+        names.extend((thread.name.len() as u32).to_le_bytes());
+        names.extend(thread.name.as_bytes());
+        names.resize(names.len().next_multiple_of(4), 0);
     }
-    note(&mut out, "Leakhound", NT_THREAD_NAMES, &names);
+    note(&mut out, OWNER, NT_THREAD_NAMES, &names);
     out
 }
 

@@ -4,6 +4,7 @@ pub mod account;
 pub mod finalization;
 pub mod growth;
 pub mod handles;
+pub mod hard_limit;
 pub mod heap;
 pub mod process;
 pub mod rows;

@@ -8,6 +8,7 @@ use crate::runtimes::DotnetRoot;
 use crate::service::{Launch, Service};
 use crate::targets::App;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 /// The program as IL; `assets/Shop.Pricing.cs` is its source.
 const PROGRAM: &[u8] = include_bytes!("../assets/Shop.Pricing.dll");
@@ -55,6 +56,7 @@ fn place_program() -> Result<App> {
     let app = App {
         name: "Shop.Pricing".to_owned(),
         dll: folder.join("Shop.Pricing.dll"),
+        settings: BTreeMap::new(),
     };
     for (path, content) in [
         (

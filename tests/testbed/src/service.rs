@@ -49,10 +49,13 @@ impl App {
     /// Prepares to start this program on a runtime.
     #[must_use]
     pub fn on(&self, root: &DotnetRoot) -> Launch {
-        Launch {
+        let launch = Launch {
             command: root.command(&self.dll),
             label: format!("{} on {}", self.name, root.version()),
-        }
+        };
+        self.settings
+            .iter()
+            .fold(launch, |launch, (name, value)| launch.setting(name, value))
     }
 }
 

@@ -41,6 +41,9 @@ pub struct Card {
     /// Properties for runtimeconfig.json, such as `"System.GC.Server" = true`.
     #[serde(default)]
     pub config: BTreeMap<String, toml::Value>,
+    /// Runtime settings for its environment, without prefix, such as `GCHeapHardLimit = "10000000"`.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
 }
 
 /// The right answer about a target.
@@ -66,6 +69,8 @@ pub struct App {
     pub name: String,
     /// The program.
     pub dll: PathBuf,
+    /// Runtime settings that it is always started with.
+    pub settings: BTreeMap<String, String>,
 }
 
 /// All targets, in order of name.
@@ -176,6 +181,7 @@ impl Target {
 struct Plan {
     name: String,
     file: String,
+    settings: BTreeMap<String, String>,
     sources: Vec<PathBuf>,
     config: String,
     folder: PathBuf,
@@ -201,6 +207,7 @@ impl Plan {
         Ok(Self {
             name: target.name.clone(),
             file: target.card.assembly.clone(),
+            settings: target.card.settings.clone(),
             sources: shared,
             config,
             partial: folder.with_extension("partial"),
@@ -212,6 +219,7 @@ impl Plan {
         App {
             name: self.name.clone(),
             dll: self.folder.join(format!("{}.dll", self.file)),
+            settings: self.settings.clone(),
         }
     }
 

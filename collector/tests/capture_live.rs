@@ -174,7 +174,14 @@ fn a_core_holds_the_bytes_the_threads_and_the_registers() {
         assert_eq!(image.threads.len(), target.threads);
         for thread in &image.threads {
             assert_ne!((thread.ip, thread.sp), (0, 0), "thread {}", thread.os_id);
-            assert!(thread.name.as_ref().is_some_and(|n| n.starts_with("python")), "{:?}", thread.name);
+            assert!(
+                thread
+                    .name
+                    .as_ref()
+                    .is_some_and(|n| n.starts_with("python")),
+                "{:?}",
+                thread.name
+            );
             let stack = image.memory.u64(thread.sp);
             assert!(
                 stack.is_some(),

@@ -136,7 +136,7 @@ fn growing(steps: &[&FactSheet], sheet: &FactSheet, lane: &Lane, span_ms: Option
         }
         rows.push((delta, out));
     }
-    rows.sort_by(|a, b| b.0.cmp(&a.0));
+    rows.sort_by_key(|(delta, _)| std::cmp::Reverse(*delta));
     rows.truncate(KEEP);
     rows.into_iter().map(|(_, row)| row).collect()
 }

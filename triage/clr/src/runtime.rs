@@ -21,7 +21,7 @@ use std::sync::{Arc, RwLock};
 /// How to read a runtime.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Read nothing but what [`crate::peek`] needs: no modules.
+    /// Read nothing but what [`crate::Peeker`] needs: no modules.
     pub heaps_only: bool,
 }
 

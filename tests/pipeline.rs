@@ -67,7 +67,7 @@ fn the_demo_watches_captures_diagnoses_and_delivers() {
     std::fs::write(
         rules.join("any.toml"),
         "id = \"any-heap\"\ncategory = \"gc-settings\"\nrole = \"cause\"\ntitle = \"There is a heap\"\n\
-         when = \"heap.live > 1 MB\"\nmessage = \"{heap.live} live\"\nadvice = [\"Look\"]\n",
+         when = \"heap.live > 1 MB\"\nculprit = \"the heap\"\nmessage = \"{heap.live} live\"\nadvice = [\"Look\"]\n",
     )
     .expect("the rule is written");
     let rules = rules.display().to_string();

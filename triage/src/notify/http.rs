@@ -522,13 +522,16 @@ mod tests {
 
     #[test]
     fn an_address_shows_its_host_only() {
-        let address = Address::parse("https://example.com:8443/T1/B2/key?sig=x").unwrap();
+        let address = Address::parse(
+            "https://example.com:8443/T0001/B0002/a1b2c3d4e5f6?sig=0123456789abcdef",
+        )
+        .unwrap();
         assert_eq!(
             format!("{address} {address:?}"),
             "https://example.com:8443 Address(https://example.com:8443)"
         );
         assert_eq!(
-            address.hide_in("no /T1/B2/key here, sig=x"),
+            address.hide_in("no /T0001/B0002/a1b2c3d4e5f6 here, sig=0123456789abcdef"),
             "no *** here, ***"
         );
     }

@@ -9,10 +9,15 @@ use leakhound_collector::discover;
 use leakhound_collector::doctor::{Check, Health, checks};
 use leakhound_triage::notify::outbox::Policy;
 use leakhound_triage::notify::outbox::{EntryState, Filter};
-use leakhound_triage::notify::{Http, Outbox};
+use leakhound_triage::notify::{DestinationConfig, Http, Outbox};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// What will not work on this machine, and why. Changes nothing, stops nothing, sends nothing.
+/// How long a destination may take to accept a connection.
+const REACH: Duration = Duration::from_secs(3);
+
+/// What will not work on this machine, and why. Changes nothing, stops nothing; destinations are connected to, and sent
+/// nothing.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -133,33 +138,29 @@ fn archive(config: &Config) -> Check {
 }
 
 fn destinations(config: &Config) -> Vec<Check> {
-    let mut found: Vec<Check> = config
-        .notify
-        .iter()
-        .map(|to| match to.check() {
-            Ok(warnings) if warnings.is_empty() => check(
-                "destination",
-                Health::Ok,
-                format!(
-                    "{} is complete; `leakhound notify test {0}` tries it",
-                    to.name
-                ),
-                "",
-            ),
-            Ok(warnings) => check(
-                "destination",
-                Health::Warn,
-                format!("{}: {}", to.name, warnings.join("; ")),
-                "See the reason",
-            ),
-            Err(error) => check(
+    let mut found = Vec::new();
+    for to in &config.notify {
+        match to.check() {
+            Ok(warnings) => {
+                found.extend(warnings.into_iter().map(|warning| {
+                    let sentence = format!("{}: {warning}", to.name);
+                    check(
+                        "destination",
+                        Health::Warn,
+                        sentence,
+                        "Messages are sent all the same",
+                    )
+                }));
+                found.push(reach(to));
+            }
+            Err(error) => found.push(check(
                 "destination",
                 Health::Fail,
                 format!("{}: {error}", to.name),
                 "Set the secret where the agent can read it",
-            ),
-        })
-        .collect();
+            )),
+        }
+    }
     if config.notify.is_empty() {
         found.push(check(
             "destination",
@@ -169,6 +170,29 @@ fn destinations(config: &Config) -> Vec<Check> {
         ));
     }
     found
+}
+
+/// A connection is opened and closed; nothing is sent.
+fn reach(to: &DestinationConfig) -> Check {
+    let reached = to
+        .destination
+        .address()
+        .map_err(|error| error.to_string())
+        .and_then(|address| address.reach(REACH));
+    match reached {
+        Ok(()) => check(
+            "destination",
+            Health::Ok,
+            format!("{} answers; `leakhound notify test {0}` tries it", to.name),
+            "",
+        ),
+        Err(why) => check(
+            "destination",
+            Health::Fail,
+            format!("{} cannot be reached: {why}", to.name),
+            "Check name, proxy and firewall; messages wait in the outbox meanwhile",
+        ),
+    }
 }
 
 /// Dead letters: what could not be delivered and was given up.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::config::ConfigError;
-use super::http::Http;
+use super::http::{Address, Http};
 use super::message::Message;
 
 /// An attempt under way.
@@ -23,6 +23,9 @@ pub trait Destination: fmt::Debug + Send + Sync {
 
     /// What the other side makes of the same key sent twice.
     fn repeat(&self) -> Repeat;
+
+    /// Where it lies, for a look at whether it can be reached.
+    fn address(&self) -> Result<Address, ConfigError>;
 
     /// Everything that can be wrong without sending anything; the sentences are warnings.
     fn check(&self) -> Result<Vec<String>, ConfigError>;

@@ -6,7 +6,7 @@
 
 use std::error::Error as _;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream, ToSocketAddrs};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -97,6 +97,24 @@ impl fmt::Display for Address {
 }
 
 impl Address {
+    /// Opens a connection and closes it again; nothing is sent. Blocks for at most `patience` per address of the host.
+    pub fn reach(&self, patience: Duration) -> Result<(), String> {
+        let host = self.url.host_str().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = self.url.port_or_known_default().unwrap_or(443);
+        let places = (host, port)
+            .to_socket_addrs()
+            .map_err(|error| format!("{self}: the name is not known here: {error}"))?;
+        let mut last = format!("{self}: the name has no address");
+        for place in places.take(4) {
+            match TcpStream::connect_timeout(&place, patience) {
+                Ok(_) => return Ok(()),
+                Err(error) => last = format!("{self}: {error}"),
+            }
+        }
+        Err(last)
+    }
+
     /// Checks an address. The message never repeats it, since the address itself may be the secret.
     pub fn parse(text: &str) -> Result<Address, String> {
         let url = Url::parse(text.trim()).map_err(|error| format!("is not an address: {error}"))?;

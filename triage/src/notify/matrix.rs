@@ -35,7 +35,7 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    fn address(&self) -> Result<Address, ConfigError> {
+    fn server(&self) -> Result<Address, ConfigError> {
         Address::parse(&self.homeserver).map_err(|problem| ConfigError::Value {
             key: "matrix.homeserver",
             problem: format!("the address {problem}"),
@@ -59,8 +59,12 @@ impl Destination for Matrix {
         Repeat::Harmless
     }
 
+    fn address(&self) -> Result<Address, ConfigError> {
+        self.server()
+    }
+
     fn check(&self) -> Result<Vec<String>, ConfigError> {
-        self.address()?;
+        self.server()?;
         self.token()?;
         if !self.room.starts_with('!') || self.room.len() > 255 {
             let problem = "expected a room id such as `!abc:example.org` (room settings, advanced), not a name".into();
@@ -86,7 +90,7 @@ impl Destination for Matrix {
             ];
             let bearer = format!("Bearer {}", self.token()?.expose_secret());
             let request = Request {
-                address: self.address()?.join(&path),
+                address: self.server()?.join(&path),
                 method: Method::PUT,
                 headers: vec![("authorization", bearer.into())],
                 body: content(parcel.message).to_string().into_bytes(),

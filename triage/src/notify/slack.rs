@@ -38,6 +38,10 @@ impl Destination for Slack {
         Repeat::Visible
     }
 
+    fn address(&self) -> Result<Address, ConfigError> {
+        Address::read(&self.webhook, "slack.webhook")
+    }
+
     fn check(&self) -> Result<Vec<String>, ConfigError> {
         Address::read(&self.webhook, "slack.webhook")?;
         Ok(self.webhook.warning("slack.webhook").into_iter().collect())

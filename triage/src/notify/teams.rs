@@ -36,6 +36,10 @@ impl Destination for Teams {
         Repeat::Visible
     }
 
+    fn address(&self) -> Result<Address, ConfigError> {
+        Address::read(&self.webhook, "teams.webhook")
+    }
+
     fn check(&self) -> Result<Vec<String>, ConfigError> {
         Address::read(&self.webhook, "teams.webhook")?;
         Ok(self.webhook.warning("teams.webhook").into_iter().collect())

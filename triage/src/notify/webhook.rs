@@ -85,6 +85,10 @@ impl Destination for Webhook {
         Repeat::Harmless
     }
 
+    fn address(&self) -> Result<Address, ConfigError> {
+        Address::read(&self.url, "webhook.url")
+    }
+
     fn check(&self) -> Result<Vec<String>, ConfigError> {
         Address::read(&self.url, "webhook.url")?;
         self.keys()?;

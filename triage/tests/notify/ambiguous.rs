@@ -58,6 +58,15 @@ impl Destination for Desk {
         Repeat::Search
     }
 
+    fn address(&self) -> Result<leakhound_triage::notify::http::Address, ConfigError> {
+        leakhound_triage::notify::http::Address::parse("http://127.0.0.1:9/desk").map_err(
+            |problem| ConfigError::Value {
+                key: "desk",
+                problem,
+            },
+        )
+    }
+
     fn check(&self) -> Result<Vec<String>, ConfigError> {
         Ok(Vec::new())
     }

@@ -158,7 +158,12 @@ fn blank(request: &Request, manifest: Option<&Manifest>, image: &ProcessImage) -
 }
 
 fn without_runtime(why: &NoRuntime, sheet: &mut FactSheet) {
-    sheet.runtime.name = "none".to_owned();
+    // A runtime that is there and cannot be read is not the same as none: its heap is unknown, and the verdict says so.
+    let name = match why {
+        NoRuntime::NotDotNet { .. } => "none",
+        _ => ".NET",
+    };
+    name.clone_into(&mut sheet.runtime.name);
     sheet.completeness.problems.push(why.to_string());
     for name in ["heap.committed", "heap.used", "heap.live"] {
         sheet.unknown(name, why.to_string());

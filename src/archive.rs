@@ -272,6 +272,11 @@ fn prune(archive: &Archive, policy: &retention::Policy, dry_run: bool) -> Result
         return Ok(Exit::Ok);
     }
     let pruned = archive.prune(&plan);
+    for gone in &pruned.done {
+        if gone.target == retention::Target::Bundle {
+            queue.forget(&gone.key).or_input()?;
+        }
+    }
     for problem in &pruned.problems {
         eprintln!("warning: {problem}");
     }

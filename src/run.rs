@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::exit::{Exit, Failure, OrExit};
 use crate::open::{self, ConfigArg};
 use leakhound_archive::queue::Queue;
+use leakhound_archive::retention::Target;
 use leakhound_archive::state::State;
 use leakhound_archive::{Archive, ArchiveError};
 use leakhound_collector::Collector;
@@ -180,6 +181,9 @@ async fn tidy(
             let plan = archive.plan(&policy, &in_use, jiff::Timestamp::now())?;
             let pruned = archive.prune(&plan);
             for deletion in pruned.done {
+                if deletion.target == Target::Bundle {
+                    queue.forget(&deletion.key)?;
+                }
                 tracing::info!(
                     key = deletion.key,
                     reason = deletion.reason,

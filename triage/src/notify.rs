@@ -10,6 +10,7 @@
 //! Invariants: no secret is stored, logged or shown in `Debug`; every string that leaves has been through [`scrub`];
 //! every reply is read up to a limit; redirects are never followed.
 
+pub mod address;
 pub mod config;
 pub mod destination;
 pub mod http;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::address::Address;
 use super::config::ConfigError;
-use super::http::{Address, Http};
+use super::http::Http;
 use super::message::Message;
 
 /// An attempt under way.

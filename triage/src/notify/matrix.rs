@@ -11,11 +11,12 @@ use std::time::Duration;
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::address::Address;
 use super::config::ConfigError;
 use super::destination::{
     Attempt, Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat,
 };
-use super::http::{Address, Http, LONGEST_WAIT, Reply, Request};
+use super::http::{Http, LONGEST_WAIT, Reply, Request};
 use super::message::Message;
 use super::secret::SecretSource;
 

@@ -7,11 +7,12 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::address::Address;
 use super::config::ConfigError;
 use super::destination::{
     Attempt, Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat,
 };
-use super::http::{Address, Http, Reply, Request};
+use super::http::{Http, Reply, Request};
 use super::message::Message;
 use super::secret::SecretSource;
 

@@ -58,8 +58,8 @@ impl Destination for Desk {
         Repeat::Search
     }
 
-    fn address(&self) -> Result<leakhound_triage::notify::http::Address, ConfigError> {
-        leakhound_triage::notify::http::Address::parse("http://127.0.0.1:9/desk").map_err(
+    fn address(&self) -> Result<leakhound_triage::notify::address::Address, ConfigError> {
+        leakhound_triage::notify::address::Address::parse("http://127.0.0.1:9/desk").map_err(
             |problem| ConfigError::Value {
                 key: "desk",
                 problem,

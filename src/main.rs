@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod doctor;
 mod exit;
+mod heap;
 mod notify;
 mod open;
 mod rerun;
@@ -59,6 +60,8 @@ enum Command {
     Capture(capture::Args),
     /// Diagnose a dump: what holds the memory, and what to do
     Triage(triage::Args),
+    /// Look into a heap: types, generations, statics, handles, finalizers, threads, modules, memory map
+    Heap(heap::Args),
     /// Judge archived captures again with today's rules, without their dumps
     Rerun(rerun::Args),
     /// Look into the archive, check it, clean it
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Capture(args) => capture::run(&args),
         Command::Triage(args) => triage::run(&args),
+        Command::Heap(args) => heap::run(&args),
         Command::Rerun(args) => rerun::run(&args),
         Command::Archive(args) => archive::run(&args),
         Command::Rules(args) => rules::run(&args),

@@ -1,46 +1,17 @@
 //! One dump to one fact sheet, top to bottom. Runs in the parser child only.
 
-use crate::child::{Modules, Progress, Request};
+use crate::child::{Progress, Request};
 use crate::facts;
 use crate::facts::account::GcShare;
-use leakhound_archive::{Manifest, ReadAt};
+use crate::subject::{Subject, SubjectError};
+use leakhound_archive::Manifest;
 use leakhound_clr::{NoRuntime, Options, Runtime};
-use leakhound_dump::{DumpError, FileOverlay, FileSearch, Limits, ModuleFiles, ProcessImage};
+use leakhound_dump::ProcessImage;
 use leakhound_rules::FactSheet;
 use leakhound_rules::sheet::SHEET_SCHEMA;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use thiserror::Error;
 
-/// `capture.json` holds a memory map of at most some ten thousand lines.
-const MANIFEST_LIMIT_BYTES: u64 = 64 << 20;
 /// Sentences about problems that a sheet keeps.
 const PROBLEMS_KEPT: usize = 50;
-
-/// Why a dump gives no sheet.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum AnalyzeError {
-    /// The file cannot be read.
-    #[error("cannot read {path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file is no dump.
-    #[error(transparent)]
-    Dump(#[from] DumpError),
-    /// The manifest beside it is not one.
-    #[error("{path} is not a manifest: {reason}")]
-    Manifest {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-}
 
 /// Walks the dump that `request` names.
 ///
@@ -51,7 +22,7 @@ pub enum AnalyzeError {
 pub fn analyze(
     request: &Request,
     progress: &mut dyn FnMut(Progress),
-) -> Result<FactSheet, AnalyzeError> {
+) -> Result<FactSheet, SubjectError> {
     let mut at = |share: f64, stage: &str| {
         progress(Progress {
             stage: stage.to_owned(),
@@ -59,14 +30,7 @@ pub fn analyze(
         });
     };
     at(0.0, "opening the dump");
-    let manifest = request.manifest.as_deref().map(read_manifest).transpose()?;
-    let source =
-        leakhound_archive::open_readable(&request.dump).map_err(|source| AnalyzeError::Io {
-            path: request.dump.clone(),
-            source,
-        })?;
-    let mut image = leakhound_dump::open(source)?;
-    overlay(&mut image, &request.modules);
+    let Subject { image, manifest } = Subject::open(request)?;
 
     let mut sheet = blank(request, manifest.as_ref(), &image);
     sheet
@@ -88,43 +52,10 @@ pub fn analyze(
             facts::account::write(&image, map, &GcShare::default(), &mut sheet);
         }
     }
+    sheet.completeness.problems.extend(image.memory.problems());
     sheet.completeness.problems.truncate(PROBLEMS_KEPT);
     at(1.0, "done");
     Ok(sheet)
-}
-
-fn read_manifest(path: &Path) -> Result<Manifest, AnalyzeError> {
-    let about = |source| AnalyzeError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let file = leakhound_archive::read_at::PlainFile::open(path).map_err(about)?;
-    let bad = |reason: String| AnalyzeError::Manifest {
-        path: path.to_owned(),
-        reason,
-    };
-    if file.len() > MANIFEST_LIMIT_BYTES {
-        return Err(bad(format!(
-            "it has {} bytes, more than the {MANIFEST_LIMIT_BYTES} that a manifest may have",
-            file.len()
-        )));
-    }
-    let mut bytes = vec![0; file.len() as usize];
-    let n = file.read_at(0, &mut bytes).map_err(about)?;
-    serde_json::from_slice(&bytes[..n]).map_err(|error| bad(error.to_string()))
-}
-
-fn overlay(image: &mut ProcessImage, modules: &Modules) {
-    let search = match modules {
-        Modules::None => return,
-        Modules::Mapped => FileSearch::this_machine(),
-        Modules::Folder(folder) => FileSearch {
-            folder: Some(folder.clone()),
-            ..FileSearch::default()
-        },
-    };
-    let files = Arc::new(ModuleFiles::new(search, &Limits::default()));
-    FileOverlay::apply(image, &files);
 }
 
 /// A sheet that knows who and when.

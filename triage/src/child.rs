@@ -1,19 +1,25 @@
-//! The parser process: the parent asks for one walk, the child answers with one fact sheet and exits.
+//! The parser process: the parent asks for one walk or one view of the heap, the child answers with one fact sheet or one
+//! table and exits.
 //!
 //! The parent holds credentials and the network, the child holds the dump. They speak JSON lines: one request on the
 //! child's standard input; progress, then one answer on its standard output. The answer is untrusted: its size is
 //! bounded and its shape is checked. The child is killed when it takes too long, when the parent gives up, and (by the
 //! kernel) when the parent dies.
 
-use crate::sandbox;
+mod guard;
+mod serve;
+
+use crate::explore::table::{Cell, Row, Table};
+use crate::explore::{Query, ROWS_MAX, View};
+use guard::Guard;
 use leakhound_rules::FactSheet;
 use serde::{Deserialize, Serialize};
+pub use serve::serve;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// Hidden subcommand under which the program runs as its own parser child.
@@ -21,6 +27,8 @@ pub const CHILD_ARGUMENT: &str = "__walk";
 
 /// A sheet is at most 1 MB by contract; anything past this is not a sheet.
 const ANSWER_LIMIT_BYTES: u64 = 16 << 20;
+/// A table of [`ROWS_MAX`] rows with long names.
+const TABLE_LIMIT_BYTES: u64 = 256 << 20;
 /// What the child may write to standard error before the rest is dropped.
 const STDERR_LIMIT_BYTES: u64 = 64 << 10;
 
@@ -74,6 +82,34 @@ pub struct Progress {
     pub share: f64,
 }
 
+/// A question to a dump or a running process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// What to read and how much the child may use.
+    pub request: Request,
+    /// Read this running process instead; the name of the dump is then only for messages.
+    pub process: Option<u32>,
+    /// The question.
+    pub query: Query,
+}
+
+/// What a child is started for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Job {
+    Walk(Request),
+    Ask(Ask),
+}
+
+impl Job {
+    fn request(&self) -> &Request {
+        match self {
+            Self::Walk(request) => request,
+            Self::Ask(ask) => &ask.request,
+        }
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Line {
@@ -83,6 +119,12 @@ enum Line {
     },
     Progress(Progress),
     Sheet(Box<FactSheet>),
+    Rows(Vec<Row>),
+    Table {
+        row_count: u64,
+        totals: Row,
+        notes: Vec<String>,
+    },
     Failed {
         reason: String,
     },
@@ -147,6 +189,75 @@ pub fn walk(
     cancel: &Arc<AtomicBool>,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<FactSheet, WalkError> {
+    let mut sheet = None;
+    let job = Job::Walk(request.clone());
+    run(&job, ANSWER_LIMIT_BYTES, cancel, progress, &mut |line| {
+        if let Line::Sheet(answer) = line {
+            sheet = Some(*answer);
+        }
+        sheet.is_some()
+    })?;
+    sheet.ok_or_else(|| nothing(request))
+}
+
+/// Asks one question in a child process and returns the table. Blocks.
+///
+/// # Errors
+/// See [`WalkError`].
+pub fn ask(
+    ask: &Ask,
+    cancel: &Arc<AtomicBool>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Table, WalkError> {
+    let columns = View::named(&ask.query.view).map_or(0, |view| view.columns.len());
+    let mut table = Table::default();
+    let mut whole = false;
+    let job = Job::Ask(ask.clone());
+    run(&job, TABLE_LIMIT_BYTES, cancel, progress, &mut |line| {
+        match line {
+            // A row of another width is none of this view's.
+            Line::Rows(rows) => {
+                let room = ROWS_MAX.saturating_sub(table.rows.len());
+                let fitting = rows.into_iter().filter(|row| row.len() == columns);
+                table.rows.extend(fitting.take(room));
+            }
+            Line::Table {
+                row_count,
+                mut totals,
+                notes,
+            } => {
+                totals.resize(columns, Cell::Null);
+                (table.row_count, table.totals, table.notes) = (row_count, totals, notes);
+                whole = true;
+            }
+            _ => {}
+        }
+        whole
+    })?;
+    if whole {
+        Ok(table)
+    } else {
+        Err(nothing(&ask.request))
+    }
+}
+
+fn nothing(request: &Request) -> WalkError {
+    WalkError::Died {
+        dump: request.dump.clone(),
+        how: "its answer was incomplete".to_owned(),
+        stderr: "it said nothing".to_owned(),
+    }
+}
+
+/// Runs one job in a child process. `take` gets every line of the answer and says whether it is complete.
+fn run(
+    job: &Job,
+    limit_bytes: u64,
+    cancel: &Arc<AtomicBool>,
+    progress: &mut dyn FnMut(&Progress),
+    take: &mut dyn FnMut(Line) -> bool,
+) -> Result<(), WalkError> {
+    let request = job.request();
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("leakhound"));
     let mut command = Command::new(&program);
     command
@@ -164,7 +275,7 @@ pub fn walk(
     let stderr = child.stderr.take();
     let guard = Guard::watch(child, request.time_limit_ms, cancel.clone());
 
-    let body = serde_json::to_vec(request).unwrap_or_default();
+    let body = serde_json::to_vec(job).unwrap_or_default();
     if let Some(mut pipe) = stdin.take() {
         // A child that died already is reported by its exit status below.
         let _ = pipe.write_all(&body);
@@ -179,7 +290,7 @@ pub fn walk(
 
     let mut answer = None;
     if let Some(pipe) = stdout {
-        let mut lines = BufReader::new(pipe.take(ANSWER_LIMIT_BYTES));
+        let mut lines = BufReader::new(pipe.take(limit_bytes));
         let mut line = Vec::new();
         loop {
             line.clear();
@@ -192,8 +303,12 @@ pub fn walk(
                 Ok(Line::Sandbox { layers, missing }) => {
                     tracing::debug!(?layers, ?missing, "Parser child is confined");
                 }
-                Ok(Line::Sheet(sheet)) => answer = Some(Ok(*sheet)),
                 Ok(Line::Failed { reason }) => answer = Some(Err(WalkError::Unreadable(reason))),
+                Ok(line) => {
+                    if take(line) {
+                        answer = Some(Ok(()));
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "Parser child sent a line that is not of the protocol");
                 }
@@ -229,141 +344,4 @@ pub fn walk(
             .unwrap_or("it said nothing")
             .to_owned(),
     })
-}
-
-/// Owns the child: kills it at the deadline, on cancel or when dropped, and always reaps it.
-struct Guard {
-    child: Arc<std::sync::Mutex<Child>>,
-    done: Arc<AtomicBool>,
-    late: Arc<AtomicBool>,
-}
-
-impl Guard {
-    fn watch(child: Child, limit_ms: u64, cancel: Arc<AtomicBool>) -> Self {
-        let child = Arc::new(std::sync::Mutex::new(child));
-        let done = Arc::new(AtomicBool::new(false));
-        let late = Arc::new(AtomicBool::new(false));
-        let deadline = Instant::now() + Duration::from_millis(limit_ms);
-        let (watched, finished, overdue) = (child.clone(), done.clone(), late.clone());
-        std::thread::spawn(move || {
-            while !finished.load(Ordering::Acquire) {
-                if cancel.load(Ordering::Relaxed) {
-                    kill(&watched);
-                    return;
-                }
-                if Instant::now() >= deadline {
-                    overdue.store(true, Ordering::Release);
-                    kill(&watched);
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
-        });
-        Self { child, done, late }
-    }
-
-    /// Waits for the child and says how it ended and whether the deadline ended it.
-    fn finish(self) -> (String, bool) {
-        let status = loop {
-            let polled = match self.child.lock() {
-                Ok(mut child) => child.try_wait(),
-                Err(_) => break "lost".to_owned(),
-            };
-            match polled {
-                Ok(Some(status)) => break status.to_string(),
-                Ok(None) => std::thread::sleep(Duration::from_millis(2)),
-                Err(error) => break error.to_string(),
-            }
-        };
-        self.done.store(true, Ordering::Release);
-        (status, self.late.load(Ordering::Acquire))
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.done.store(true, Ordering::Release);
-        if let Ok(mut child) = self.child.lock()
-            && matches!(child.try_wait(), Ok(None))
-        {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-fn kill(child: &std::sync::Mutex<Child>) {
-    if let Ok(mut child) = child.lock() {
-        let _ = child.kill();
-    }
-}
-
-/// The child's side: reads the request, confines itself, walks, answers. Returns the exit code.
-#[must_use]
-pub fn serve() -> u8 {
-    let mut text = String::new();
-    if std::io::stdin()
-        .lock()
-        .take(1 << 20)
-        .read_to_string(&mut text)
-        .is_err()
-    {
-        return 3;
-    }
-    let request: Request = match serde_json::from_str(&text) {
-        Ok(request) => request,
-        Err(error) => {
-            say(&Line::Failed {
-                reason: format!("the parser got a request that it does not understand: {error}"),
-            });
-            return 3;
-        }
-    };
-    die_with_parent();
-    let mut readable = vec![request.dump.clone()];
-    readable.extend(request.manifest.clone());
-    match &request.modules {
-        Modules::None => {}
-        Modules::Mapped => readable.push(PathBuf::from("/")),
-        Modules::Folder(folder) => readable.push(folder.clone()),
-    }
-    let applied = sandbox::enter(&sandbox::Policy {
-        memory_limit_bytes: request.memory_limit_bytes,
-        readable,
-    });
-    say(&Line::Sandbox {
-        layers: applied.layers,
-        missing: applied.missing,
-    });
-    match crate::analyze::analyze(&request, &mut |step| say(&Line::Progress(step))) {
-        Ok(sheet) => {
-            say(&Line::Sheet(Box::new(sheet)));
-            0
-        }
-        Err(error) => {
-            say(&Line::Failed {
-                reason: error.to_string(),
-            });
-            3
-        }
-    }
-}
-
-fn say(line: &Line) {
-    let Ok(mut bytes) = serde_json::to_vec(line) else {
-        return;
-    };
-    bytes.push(b'\n');
-    let mut out = std::io::stdout().lock();
-    // A parent that is gone needs no answer.
-    let _ = out.write_all(&bytes).and_then(|()| out.flush());
-}
-
-/// A parser whose parent died would read on for nobody.
-fn die_with_parent() {
-    #[cfg(target_os = "linux")]
-    // SAFETY: sets a flag of the calling process only.
-    unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-    }
 }

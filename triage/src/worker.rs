@@ -79,16 +79,28 @@ pub fn sheet_of(
     match case {
         Case::Sheet { sheet, .. } => Ok(read_sheet(sheet)?),
         Case::Dump { dump, manifest, .. } => {
-            let request = Request {
-                dump: absolute(dump),
-                manifest: manifest.as_deref().map(absolute),
-                service: service.map(str::to_owned),
-                modules: limits.modules.clone(),
-                strings: limits.strings,
-                memory_limit_bytes: limits.memory_bytes,
-                time_limit_ms: limits.time_ms,
-            };
+            let mut request = limits.request(dump, manifest.as_deref());
+            request.service = service.map(str::to_owned);
             Ok(child::walk(&request, cancel, progress)?)
+        }
+    }
+}
+
+impl WalkLimits {
+    /// What a child is asked to read, within these limits.
+    #[must_use]
+    pub fn request(&self, dump: &Path, manifest: Option<&Path>) -> Request {
+        Request {
+            dump: absolute(dump),
+            manifest: manifest.map(absolute),
+            service: None,
+            modules: match &self.modules {
+                Modules::Folder(folder) => Modules::Folder(absolute(folder)),
+                other => other.clone(),
+            },
+            strings: self.strings,
+            memory_limit_bytes: self.memory_bytes,
+            time_limit_ms: self.time_ms,
         }
     }
 }

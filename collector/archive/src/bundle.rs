@@ -29,6 +29,8 @@ pub const REPORT_FILE: &str = "report.html";
 pub const CORE_FILE: &str = "memory.core.zst";
 /// A Windows dump's file.
 pub const MINIDUMP_FILE: &str = "memory.dmp.zst";
+/// Files of the process's modules, for dumps that lack their metadata.
+pub const MODULES_FOLDER: &str = "modules";
 /// Its presence protects a bundle from retention; its text says why.
 pub const KEEP_FILE: &str = "keep";
 

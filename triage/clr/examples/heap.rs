@@ -10,9 +10,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = arguments.next().ok_or("which dump?")?;
     let started = Instant::now();
     let source = leakhound_archive::open_readable(Path::new(&file))?;
-    let folder = arguments.next().map(PathBuf::from);
     let files = FileSearch {
-        folder,
+        folders: arguments.next().map(PathBuf::from).into_iter().collect(),
         ..FileSearch::this_machine()
     };
     let image = leakhound_dump::open_with(

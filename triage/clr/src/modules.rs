@@ -41,6 +41,8 @@ pub struct ModuleInfo {
     pub version: Option<[u16; 4]>,
     /// Module version id, in the usual spelling.
     pub mvid: Option<String>,
+    /// Address of the image; 0 for modules made at run time.
+    pub base: u64,
     /// Bytes of the image.
     pub image_bytes: u64,
     /// Metadata was readable.
@@ -61,6 +63,7 @@ impl Module {
             assembly: assembly.map(|(name, _)| name.to_owned()),
             version: assembly.map(|(_, version)| version),
             mvid: metadata.and_then(Metadata::mvid).map(spell_guid),
+            base: self.image,
             image_bytes: self.image_bytes,
             has_metadata: metadata.is_some(),
             dynamic: self.image == 0,

@@ -113,6 +113,14 @@ impl Runtime {
         Some(self.shapes.resolve(self.memory.u64(object)?)?.id)
     }
 
+    /// Bytes of the object at an address, header and padding included.
+    #[must_use]
+    pub fn object_bytes(&self, object: u64) -> Option<u64> {
+        let shape = self.shapes.resolve(self.memory.u64(object)?)?;
+        let count = self.memory.u32(object.checked_add(8)?)?;
+        Some(shape.size(count))
+    }
+
     /// Number of the type with a method table.
     #[must_use]
     pub fn type_of_table(&self, method_table: u64) -> Option<TypeId> {

@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options {
         files: args.next().map(|root| FileSearch {
             sysroot: Some(root.into()),
-            folder: None,
+            folders: Vec::new(),
         }),
         ..Options::default()
     };

@@ -25,6 +25,8 @@ pub struct Limits {
     pub map_lines: u64,
     /// Files that an overlay keeps open at once.
     pub overlay_files: u64,
+    /// Files in folders that are searched for modules.
+    pub folder_files: u64,
 }
 
 impl Default for Limits {
@@ -39,6 +41,7 @@ impl Default for Limits {
             path_bytes: 4096,
             map_lines: 4_000_000,
             overlay_files: 512,
+            folder_files: 100_000,
         }
     }
 }

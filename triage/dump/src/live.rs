@@ -31,6 +31,8 @@ pub struct LiveOptions {
     pub limits: Limits,
     /// List the threads. A peek does not need them, and a process may have thousands.
     pub threads: bool,
+    /// Open the process's memory once and read only through that: for a reader that gives up its rights afterwards.
+    pub hold: bool,
 }
 
 impl Default for LiveOptions {
@@ -38,6 +40,7 @@ impl Default for LiveOptions {
         Self {
             limits: Limits::default(),
             threads: true,
+            hold: false,
         }
     }
 }
@@ -61,6 +64,9 @@ pub fn live_with(pid: u32, options: &LiveOptions) -> Result<ProcessImage, DumpEr
     let regions: Vec<Region> = lines.iter().map(|l| l.region).filter(|r| r.read).collect();
     let memory = LiveMemory::new(pid, &proc_folder, regions);
     memory.check_access()?;
+    if options.hold {
+        memory.hold()?;
+    }
     let arch = if cfg!(target_arch = "aarch64") {
         Arch::Arm64
     } else {
@@ -90,7 +96,7 @@ pub fn live_with(pid: u32, options: &LiveOptions) -> Result<ProcessImage, DumpEr
     // The process may live in another mount namespace (a container): its paths hold below its own root.
     let search = FileSearch {
         sysroot: Some(proc_folder.join("root")),
-        folder: None,
+        folders: Vec::new(),
     };
     image.module_files = Some(Arc::new(ModuleFiles::new(search, limits)));
     Ok(image)
@@ -205,6 +211,15 @@ impl LiveMemory {
         }
         let error = last.unwrap_or_else(|| io::Error::from(io::ErrorKind::NotFound));
         Err(failed(self.pid, "its memory", error))
+    }
+
+    /// Reads only through `/proc/PID/mem` from now on, which is open afterwards.
+    fn hold(&self) -> Result<(), DumpError> {
+        let file = File::open(&self.mem_path).map_err(|e| failed(self.pid, "its memory", e))?;
+        // Nobody read through the file before; if somebody did, it is the same file.
+        let _ = self.mem_file.set(Some(file));
+        self.use_file.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// One `process_vm_readv`.

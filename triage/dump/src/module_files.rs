@@ -22,8 +22,8 @@ pub struct FileSearch {
     /// Root under which the process's own paths are looked up: `/` for this machine, an unpacked container image,
     /// `/proc/PID/root`.
     pub sysroot: Option<PathBuf>,
-    /// Folder with the files side by side: `NAME`, `BUILD-ID` or `BUILD-ID/NAME`. Looked at first.
-    pub folder: Option<PathBuf>,
+    /// Folders with module files, somewhere below: by name, or by build id. Looked at first, in this order.
+    pub folders: Vec<PathBuf>,
 }
 
 impl FileSearch {
@@ -32,7 +32,7 @@ impl FileSearch {
     pub fn this_machine() -> Self {
         Self {
             sysroot: Some(PathBuf::from("/")),
-            folder: None,
+            folders: Vec::new(),
         }
     }
 }
@@ -57,11 +57,14 @@ pub struct ModuleFile {
     pub proof: Proof,
 }
 
-/// Module files by module path, opened once each. Files that do not match are refused with a sentence.
+/// Module files by module path, opened once each. Files that do not match are refused; those that somebody offered in a
+/// folder, with a sentence.
 #[derive(Default)]
 pub struct ModuleFiles {
     search: FileSearch,
     max_open: u64,
+    /// Files below the folders, by lower-case name.
+    offered: HashMap<String, Vec<PathBuf>>,
     state: Mutex<State>,
 }
 
@@ -76,10 +79,23 @@ impl ModuleFiles {
     /// Looks in the places that `search` names.
     #[must_use]
     pub fn new(search: FileSearch, limits: &Limits) -> Self {
+        let mut state = State::default();
+        let mut offered = HashMap::new();
+        let mut room = limits.folder_files;
+        for folder in &search.folders {
+            list(folder, &mut offered, &mut room, 0);
+        }
+        if room == 0 {
+            state.problems.push(format!(
+                "The folders of module files hold more than {} files: the rest was not looked at.",
+                limits.folder_files
+            ));
+        }
         Self {
             search,
             max_open: limits.overlay_files,
-            state: Mutex::default(),
+            offered,
+            state: Mutex::new(state),
         }
     }
 
@@ -107,7 +123,7 @@ impl ModuleFiles {
             return None;
         }
         let mut found = None;
-        for path in self.candidates(module) {
+        for (path, offered) in self.candidates(module) {
             match open_regular(&path)
                 .and_then(|file| prove(&file, memory, mapped, module).map(|p| (file, p)))
             {
@@ -119,10 +135,14 @@ impl ModuleFiles {
                     break;
                 }
                 Err(Refusal::Absent) => {}
+                Err(Refusal::Because(reason)) if offered => {
+                    let sentence = format!("{} was not used: {reason}.", path.display());
+                    if state.problems.len() < MAX_PROBLEMS && !state.problems.contains(&sentence) {
+                        state.problems.push(sentence);
+                    }
+                }
                 Err(Refusal::Because(reason)) => {
-                    state
-                        .problems
-                        .push(format!("{} was not used: {reason}.", path.display()));
+                    tracing::debug!(path = %path.display(), reason, "Module file not used");
                 }
             }
         }
@@ -152,19 +172,16 @@ impl ModuleFiles {
         state.problems.clone()
     }
 
-    fn candidates(&self, module: &Module) -> Vec<PathBuf> {
-        let mut paths = Vec::new();
+    /// Files to try, and whether somebody offered them.
+    fn candidates(&self, module: &Module) -> Vec<(PathBuf, bool)> {
         let name = module.file_name().trim_end_matches(" (deleted)");
-        if let Some(folder) = &self.search.folder {
-            if !name.is_empty() && name != ".." {
-                paths.push(folder.join(name));
-            }
-            if !module.build_id.is_empty() {
-                let id: String = module.build_id.iter().map(|b| format!("{b:02x}")).collect();
-                paths.push(folder.join(&id).join(name));
-                paths.push(folder.join(&id));
-            }
-        }
+        let id: String = module.build_id.iter().map(|b| format!("{b:02x}")).collect();
+        let mut paths: Vec<(PathBuf, bool)> = [name.to_lowercase(), id]
+            .iter()
+            .filter_map(|name| self.offered.get(name))
+            .flatten()
+            .map(|path| (path.clone(), true))
+            .collect();
         // The dump may be hostile: its paths must not climb out of the root they are looked up in.
         let text = module.path.to_string_lossy();
         let inside = Path::new(text.trim_end_matches(" (deleted)").trim_start_matches('/'));
@@ -175,9 +192,43 @@ impl ModuleFiles {
             && plain
             && inside.components().next().is_some()
         {
-            paths.push(root.join(inside));
+            // The machine that reads has its own builds of common files: that is no news.
+            paths.push((root.join(inside), root != Path::new("/")));
         }
         paths
+    }
+}
+
+/// Depth to which folders of module files are searched.
+const MAX_DEPTH: usize = 12;
+/// Sentences about files that were refused.
+const MAX_PROBLEMS: usize = 100;
+
+/// Lists the files below `folder` by lower-case name (Windows does not tell cases apart), at most `room` of them.
+fn list(folder: &Path, found: &mut HashMap<String, Vec<PathBuf>>, room: &mut u64, depth: usize) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    let mut entries: Vec<fs::DirEntry> = entries
+        .flatten()
+        .take(usize::try_from(*room).unwrap_or(usize::MAX))
+        .collect();
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        // Links are followed to files and not to folders: no search goes in circles.
+        let is_folder = entry.file_type().is_ok_and(|t| t.is_dir());
+        if is_folder {
+            if depth < MAX_DEPTH {
+                list(&entry.path(), found, room, depth + 1);
+            }
+            continue;
+        }
+        if *room == 0 {
+            return;
+        }
+        *room -= 1;
+        let name = entry.file_name().to_string_lossy().to_lowercase();
+        found.entry(name).or_default().push(entry.path());
     }
 }
 
@@ -247,6 +298,21 @@ fn prove_pe(
 ) -> Result<Proof, Refusal> {
     let ours = PeHeaders::in_file(file)
         .ok_or_else(|| Refusal::Because("its PE header is damaged".to_owned()))?;
+    // Windows lists time stamp and image size of every module.
+    if module.build_id.len() == 8 {
+        let listed = [
+            ours.time_stamp.to_le_bytes(),
+            ours.size_of_image.to_le_bytes(),
+        ]
+        .concat();
+        return if module.build_id == listed {
+            Ok(Proof::Headers)
+        } else {
+            Err(Refusal::Because(
+                "its time stamp and image size are those of another build".to_owned(),
+            ))
+        };
+    }
     match PeHeaders::in_memory(memory, module.base) {
         Some(theirs) if theirs.identity() == ours.identity() => Ok(Proof::Headers),
         Some(_) => Err(Refusal::Because(

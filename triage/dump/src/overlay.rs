@@ -69,6 +69,9 @@ impl FileOverlay {
                     });
                 }
             }
+            if mapped.is_empty() {
+                patches.extend(placed(module, &writable, &found.file));
+            }
         }
         patches.sort_by_key(|p| (p.start, p.end));
         let mut covered = 0;
@@ -158,6 +161,38 @@ impl Memory for FileOverlay {
         used.extend(self.files.used());
         used
     }
+}
+
+/// Where the loader put the read-only sections of a Windows module; its dump lists no file mappings.
+fn placed(module: &Module, writable: &Writable, file: &Arc<dyn ReadAt>) -> Vec<Patch> {
+    let Writable::Pe(headers) = writable else {
+        return Vec::new();
+    };
+    let first = headers
+        .sections
+        .iter()
+        .map(|s| s.offset)
+        .filter(|o| *o > 0)
+        .min();
+    let head = (0, u64::from(first.unwrap_or(0)), 0);
+    let sections = headers.sections.iter().filter(|s| !s.write).map(|s| {
+        let there = s.file_bytes.min(s.memory_bytes);
+        (u64::from(s.address), u64::from(there), u64::from(s.offset))
+    });
+    std::iter::once(head)
+        .chain(sections)
+        .filter_map(|(address, bytes, offset)| {
+            let start = module.base.checked_add(address)?;
+            let end = start.checked_add(bytes)?;
+            let fits = bytes > 0 && address + bytes <= module.size;
+            fits.then(|| Patch {
+                start,
+                end,
+                offset,
+                file: file.clone(),
+            })
+        })
+        .collect()
 }
 
 /// Which parts of a loaded module the process could write to.

@@ -269,7 +269,7 @@ fn module_files_are_used_only_when_asked_for_and_only_when_they_match() {
         let options = Options {
             files: Some(FileSearch {
                 sysroot: Some(root.path().to_owned()),
-                folder: None,
+                folders: Vec::new(),
             }),
             ..Options::default()
         };

@@ -25,15 +25,31 @@ pub struct GcShare {
 }
 
 /// A stretch of the address space with its cost.
-struct Mapping<'a> {
-    start: u64,
-    end: u64,
-    cost: u64,
-    path: &'a str,
+pub(crate) struct Mapping<'a> {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// Resident and swapped bytes; all of them when no memory map was saved.
+    pub(crate) cost: u64,
+    pub(crate) path: &'a str,
     readable: bool,
     writable: bool,
     executable: bool,
     shared: bool,
+}
+
+impl Mapping<'_> {
+    /// `rw-p`, as the kernel prints it.
+    pub(crate) fn protection(&self) -> String {
+        let flag = |set: bool, letter: char| if set { letter } else { '-' };
+        [
+            flag(self.readable, 'r'),
+            flag(self.writable, 'w'),
+            flag(self.executable, 'x'),
+            if self.shared { 's' } else { 'p' },
+        ]
+        .iter()
+        .collect()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +80,29 @@ impl Class {
             Self::Shared => "shared memory",
             Self::Anonymous => "anonymous, owner unknown",
         }
+    }
+}
+
+/// What a mapping is for, in one word.
+pub(crate) fn kind_of(
+    image: &ProcessImage,
+    mapping: &Mapping<'_>,
+    images: &std::collections::HashSet<&str>,
+) -> &'static str {
+    match classify(image, mapping, images) {
+        Class::Image => "image",
+        Class::Stack => "stack",
+        Class::Gc => "gc",
+        Class::Runtime => "runtime",
+        Class::BrkHeap => "brk heap",
+        Class::Arena => "malloc arena",
+        Class::MappedFile => "file",
+        Class::Shared => "shared",
+        Class::Anonymous if mapping.writable && large_malloc_bytes(image, mapping) > 0 => {
+            "malloc block"
+        }
+        Class::LargeMalloc => "malloc block",
+        Class::Anonymous => "anonymous",
     }
 }
 
@@ -156,7 +195,7 @@ fn add(totals: &mut BTreeMap<Class, (u64, u64)>, class: Class, bytes: u64) {
     }
 }
 
-fn mappings<'a>(image: &'a ProcessImage, map: &'a [MapEntry]) -> Vec<Mapping<'a>> {
+pub(crate) fn mappings<'a>(image: &'a ProcessImage, map: &'a [MapEntry]) -> Vec<Mapping<'a>> {
     if !map.is_empty() {
         let mut all: Vec<Mapping> = map
             .iter()
@@ -201,7 +240,7 @@ fn mappings<'a>(image: &'a ProcessImage, map: &'a [MapEntry]) -> Vec<Mapping<'a>
 }
 
 /// Files of which some part is mapped executable, and managed assemblies, which are mapped read-only.
-fn image_paths<'a>(mappings: &[Mapping<'a>]) -> std::collections::HashSet<&'a str> {
+pub(crate) fn image_paths<'a>(mappings: &[Mapping<'a>]) -> std::collections::HashSet<&'a str> {
     mappings
         .iter()
         .filter(|m| {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 /// Bytes that can be read at any offset from any thread.
@@ -48,6 +49,12 @@ pub trait ReadAt: Send + Sync {
         })
     }
 
+    /// The offsets around `offset` that are cheapest read together and alone: those of one compressed frame. `None` where
+    /// any read is as good as another, past the end, and for frames too large for the buffers of many readers.
+    fn block_at(&self, _offset: u64) -> Option<Range<u64>> {
+        None
+    }
+
     /// Where the bytes come from, for messages.
     fn origin(&self) -> &Path;
 }
@@ -92,6 +99,9 @@ impl<T: ReadAt + ?Sized> ReadAt for std::sync::Arc<T> {
     }
     fn chunk_at(&self, offset: u64) -> io::Result<Chunk<'_>> {
         (**self).chunk_at(offset)
+    }
+    fn block_at(&self, offset: u64) -> Option<Range<u64>> {
+        (**self).block_at(offset)
     }
     fn origin(&self) -> &Path {
         (**self).origin()

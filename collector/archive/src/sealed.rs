@@ -15,6 +15,7 @@ use crate::seek_table::{Frame, SeekTable, TableError, read_exact_at};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -22,6 +23,8 @@ use std::sync::{Arc, OnceLock};
 
 /// Frames that the helper decodes ahead of a forward reader.
 const READ_AHEAD_FRAMES: u32 = 2;
+/// Larger frames are no unit that every reader could have a buffer for: they are read through the cache.
+const MAX_BLOCK_BYTES: u32 = 1 << 20;
 /// From this many whole frames on, one read decodes them on several threads.
 const PARALLEL_FRAMES: usize = 4;
 
@@ -287,7 +290,7 @@ impl ReadAt for SealedFile {
             let skip = (at - frame.raw_offset) as usize;
             let n = (frame.raw_bytes as usize - skip).min(rest.len());
             let (here, later) = rest.split_at_mut(n);
-            if n == frame.raw_bytes as usize && done + later.len() > 0 {
+            if n == frame.raw_bytes as usize {
                 whole.push((frame, here));
             } else {
                 here.copy_from_slice(&self.cached(frame)?[skip..skip + n]);
@@ -315,6 +318,12 @@ impl ReadAt for SealedFile {
             bytes: self.cached(frame)?,
             skip: (offset - frame.raw_offset) as usize,
         })
+    }
+
+    fn block_at(&self, offset: u64) -> Option<Range<u64>> {
+        let frame = self.inner.table.frame_at(offset)?;
+        (frame.raw_bytes <= MAX_BLOCK_BYTES)
+            .then(|| frame.raw_offset..frame.raw_offset + u64::from(frame.raw_bytes))
     }
 
     fn origin(&self) -> &Path {

@@ -15,8 +15,7 @@ pub struct References<'a> {
     runtime: &'a Runtime,
     snapshot: &'a Snapshot,
     maps: Vec<Option<Arc<RefMap>>>,
-    window: Option<(Window<'a>, u64, u64)>,
-    piece: usize,
+    window: Window<'a>,
     dangling: u64,
 }
 
@@ -46,8 +45,7 @@ impl Runtime {
             runtime: self,
             snapshot,
             maps: Vec::new(),
-            window: None,
-            piece,
+            window: Window::new(&*self.memory, piece),
             dangling: 0,
         }
     }
@@ -147,7 +145,7 @@ impl<'a> References<'a> {
             return;
         }
         let (address, size) = (self.snapshot.address(index), self.snapshot.size(index));
-        let window = self.window_for(index, address);
+        let window = &mut self.window;
         map.runs(size, |start, words| {
             let mut done = 0;
             while done < words {
@@ -163,25 +161,6 @@ impl<'a> References<'a> {
                 done += now;
             }
         });
-    }
-
-    fn window_for(&mut self, index: u32, address: u64) -> &mut Window<'a> {
-        let inside = self
-            .window
-            .as_ref()
-            .is_some_and(|(_, start, end)| (*start..*end).contains(&address));
-        if !inside {
-            self.window = None;
-        }
-        let (memory, piece, end) = (
-            &*self.runtime.memory,
-            self.piece,
-            self.snapshot.range_end(index),
-        );
-        &mut self
-            .window
-            .get_or_insert_with(|| (Window::new(memory, address, end, piece), address, end))
-            .0
     }
 
     /// The object in a slot.

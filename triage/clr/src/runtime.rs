@@ -6,8 +6,10 @@ use crate::gc_vars::GcVars;
 use crate::gcdesc::RefMap;
 use crate::image_ranges::ImageRanges;
 use crate::layout::{self, Layout};
+use crate::limits;
 use crate::method_table::MethodTable;
 use crate::modules::{ModuleInfo, Modules};
+use crate::parallel;
 use crate::segments::{Heap, HeapRange, Heaps};
 use crate::shapes::ShapeTable;
 use crate::threads::{self, ManagedThread};
@@ -263,7 +265,7 @@ impl Runtime {
         new: impl Fn() -> A + Sync,
         visit: impl Fn(&mut A, Object) + Sync,
     ) -> Walk<A> {
-        self.walker().walk(&self.ranges, new, visit)
+        parallel::walk(&self.walker(), &self.ranges, new, visit)
     }
 
     pub(crate) fn walker(&self) -> Walker<'_> {
@@ -271,6 +273,7 @@ impl Runtime {
             memory: &*self.memory,
             shapes: &self.shapes,
             alloc_contexts: &self.alloc_contexts,
+            search_bytes: limits::RESYNC_BYTES,
             log: &self.log,
         }
     }

@@ -148,6 +148,12 @@ impl<'a> ShapeCache<'a> {
     /// The shape behind an object's first word (mark bits and all); `None` when that is no method table.
     #[inline]
     pub fn get(&mut self, word: u64) -> Option<Shape> {
+        self.known(word).or_else(|| self.miss(word & !7))
+    }
+
+    /// As [`Self::get`], of types that this thread has met before.
+    #[inline]
+    pub fn known(&self, word: u64) -> Option<Shape> {
         let address = word & !7;
         let mask = self.slots.len() - 1;
         let mut at = Self::hash(address) & mask;
@@ -162,7 +168,7 @@ impl<'a> ShapeCache<'a> {
                 });
             }
             if slot.key == 0 {
-                return self.miss(address);
+                return None;
             }
             at = (at + 1) & mask;
         }

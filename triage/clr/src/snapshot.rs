@@ -5,7 +5,7 @@
 use crate::completeness::Problem;
 use crate::runtime::Runtime;
 use crate::segments::{Generation, HeapRange};
-use crate::shapes::{ShapeCache, TypeId};
+use crate::shapes::TypeId;
 use crate::walk::RangeStats;
 use rayon::prelude::*;
 
@@ -48,11 +48,11 @@ impl Runtime {
             .par_iter()
             .with_max_len(1)
             .map_init(
-                || ShapeCache::new(&self.shapes),
-                |cache, range| {
+                || walker.tools(),
+                |tools, range| {
                     let mut piece = Piece::default();
                     let mut beyond = 0;
-                    let stats = walker.walk_range(range, cache, |object| {
+                    let stats = walker.walk_range(range, tools, |object| {
                         let Ok(offset) = u32::try_from((object.address - range.start) / 8) else {
                             beyond += 1;
                             return;
@@ -237,11 +237,6 @@ impl Snapshot {
             }
         }
         pieces
-    }
-
-    /// End of the range that an object lies in.
-    pub(crate) fn range_end(&self, index: u32) -> u64 {
-        self.ranges[self.range_of(index)].range.end
     }
 
     fn rank(&self, word: usize) -> u32 {

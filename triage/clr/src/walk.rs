@@ -1,15 +1,16 @@
-//! The linear walk: every object of every range, in parallel over ranges.
+//! The linear walk of one range, or of a part of it.
 //!
 //! A heap is a row of objects without gaps, but for the allocation contexts of running threads. On damage the walk looks, word
 //! by word, for the next thing that is an object and whose follower is one too, and counts what it skipped.
+//!
+//! What happens from an object on depends on nothing but its address and on what is left of the budget for such searches: that
+//! is what lets [`crate::parallel`] put a range together from parts.
 
 use crate::completeness::{Log, Problem};
-use crate::limits;
 use crate::segments::{Generation, HeapRange};
-use crate::shapes::{Shape, ShapeCache, ShapeTable, TypeId};
-use crate::window::{PIECE_BYTES, SMALL_PIECE_BYTES, Window};
+use crate::shapes::{ShapeCache, ShapeTable, TypeId};
+use crate::window::{HEADER_BYTES, PIECE_BYTES, SMALL_PIECE_BYTES, Window, header};
 use leakhound_dump::Memory;
-use rayon::prelude::*;
 use serde::Serialize;
 
 /// An object as the walk meets it.
@@ -87,65 +88,107 @@ pub(crate) struct Walker<'a> {
     pub memory: &'a dyn Memory,
     pub shapes: &'a ShapeTable,
     pub alloc_contexts: &'a [(u64, u64)],
+    /// Bytes of one range that may be searched for objects after damage.
+    pub search_bytes: u64,
     pub log: &'a Log,
 }
 
-impl Walker<'_> {
-    /// Walks all ranges; `new` makes an accumulator for each piece of parallel work.
-    pub fn walk<A: Send>(
-        &self,
-        ranges: &[HeapRange],
-        new: impl Fn() -> A + Sync,
-        visit: impl Fn(&mut A, Object) + Sync,
-    ) -> Walk<A> {
-        type Piece<'t, A> = (ShapeCache<'t>, A, Vec<(HeapRange, RangeStats)>);
-        let pieces: Vec<Piece<'_, A>> = ranges
-            .par_iter()
-            .with_max_len(1)
-            .fold(
-                || (ShapeCache::new(self.shapes), new(), Vec::new()),
-                |(mut cache, mut accumulator, mut stats), range| {
-                    let seen = self
-                        .walk_range(range, &mut cache, |object| visit(&mut accumulator, object));
-                    stats.push((*range, seen));
-                    (cache, accumulator, stats)
-                },
-            )
-            .collect();
-        let mut walk = Walk {
-            accumulators: Vec::new(),
-            ranges: Vec::new(),
-        };
-        for (_, accumulator, stats) in pieces {
-            walk.accumulators.push(accumulator);
-            walk.ranges.extend(stats);
+/// One thread's means to walk.
+pub(crate) struct Tools<'a> {
+    pub cache: ShapeCache<'a>,
+    window: Window<'a>,
+    small_window: Window<'a>,
+}
+
+/// Where a walk stands: all that what follows depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// Address of the next object.
+    pub at: u64,
+    /// Bytes that may still be searched for objects after damage.
+    pub search_bytes: u64,
+}
+
+/// Damage that a walk met, not yet in the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Damage {
+    objects: u64,
+    pages: u64,
+    limits: u64,
+}
+
+impl Damage {
+    /// Puts it into the log.
+    pub fn report(self, log: &Log) {
+        for (problem, times) in [
+            (Problem::DamagedObject, self.objects),
+            (Problem::MissingHeapPages, self.pages),
+            (Problem::LimitReached, self.limits),
+        ] {
+            log.add(problem, times);
         }
-        walk.ranges.sort_by_key(|(range, _)| range.start);
-        walk
+    }
+}
+
+/// What was seen on the way from one position to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub stats: RangeStats,
+    pub damage: Damage,
+    pub end: Position,
+}
+
+impl<'a> Walker<'a> {
+    /// What one thread needs.
+    pub fn tools(&self) -> Tools<'a> {
+        Tools {
+            cache: ShapeCache::new(self.shapes),
+            window: Window::new(self.memory, PIECE_BYTES),
+            small_window: Window::new(self.memory, SMALL_PIECE_BYTES),
+        }
     }
 
-    /// Walks one range.
+    /// Where the walk of a range begins.
+    pub fn start_of(&self, range: &HeapRange) -> Position {
+        Position {
+            at: range.start,
+            search_bytes: self.search_bytes,
+        }
+    }
+
+    /// Walks one range from end to end.
     pub fn walk_range(
         &self,
         range: &HeapRange,
-        cache: &mut ShapeCache<'_>,
-        mut visit: impl FnMut(Object),
+        tools: &mut Tools<'a>,
+        visit: impl FnMut(Object),
     ) -> RangeStats {
-        let piece = if matches!(range.generation, Generation::Loh) {
-            SMALL_PIECE_BYTES
-        } else {
-            PIECE_BYTES
-        };
-        let mut window = Window::new(self.memory, range.start, range.end, piece);
+        let seen = self.walk_part(range, self.start_of(range), range.end, tools, visit);
+        seen.damage.report(self.log);
+        seen.stats
+    }
+
+    /// Walks all objects of a range that begin in `from.at..until`.
+    pub fn walk_part(
+        &self,
+        range: &HeapRange,
+        from: Position,
+        until: u64,
+        tools: &mut Tools<'a>,
+        mut visit: impl FnMut(Object),
+    ) -> Seen {
+        let (cache, window) = tools.of(range);
         let mut stats = RangeStats::default();
-        let mut contexts = self.contexts_in(range).iter().copied().peekable();
-        let mut next_context = contexts.peek().map_or(u64::MAX, |c| c.0);
-        let mut cursor = range.start;
-        let mut resync_budget = limits::RESYNC_BYTES;
-        while cursor < range.end {
+        let mut damage = Damage::default();
+        let mut contexts = self.contexts_in(range, from.at);
+        let mut next_context = contexts.first().map_or(u64::MAX, |c| c.0);
+        let mut cursor = from.at;
+        let mut search_bytes = from.search_bytes;
+        while cursor < until {
             if cursor >= next_context {
-                let (pointer, limit) = contexts.next().unwrap_or((u64::MAX, 0));
-                next_context = contexts.peek().map_or(u64::MAX, |c| c.0);
+                let (pointer, limit) = contexts.first().copied().unwrap_or((u64::MAX, 0));
+                contexts = contexts.get(1..).unwrap_or_default();
+                next_context = contexts.first().map_or(u64::MAX, |c| c.0);
                 // The runtime keeps room for one smallest object behind the limit.
                 let after = limit.saturating_add(24).min(range.end);
                 if pointer == cursor && after > cursor {
@@ -154,50 +197,101 @@ impl Walker<'_> {
                 }
                 continue;
             }
-            let object = window
-                .header(cursor)
-                .and_then(|(word, count)| Some((cache.get(word)?, count)));
-            let fitting = object
-                .map(|(shape, count)| (shape, shape.size(count)))
-                .filter(|(_, size)| *size <= range.end - cursor);
-            let Some((shape, size)) = fitting else {
-                let next = self.resync(
+            let (room, stop) = (range.end - cursor, until.min(next_context) - cursor);
+            let bytes = window.view(cursor, HEADER_BYTES);
+            let mut done = 0;
+            // Objects of known types, one after the other: nearly all of a heap passes through these lines.
+            while done < stop {
+                let Some((word, count)) = bytes.get(done as usize..).and_then(header) else {
+                    break;
+                };
+                let Some(shape) = cache.known(word) else {
+                    break;
+                };
+                let size = shape.size(count);
+                if size > room - done {
+                    break;
+                }
+                if shape.id == TypeId::FREE {
+                    stats.free(size);
+                } else {
+                    stats.object_count += 1;
+                    stats.object_bytes += size;
+                    visit(Object {
+                        address: cursor + done,
+                        size,
+                        type_id: shape.id,
+                        generation: range.generation,
+                    });
+                }
+                done += size;
+            }
+            cursor += done;
+            if done > 0 {
+                continue;
+            }
+            // The first object of its type is looked at here, and taken in the next round.
+            if object_size(window, cache, cursor).is_none_or(|size| size > room) {
+                let searched = self.resync(
                     range,
                     cursor,
                     next_context,
-                    &mut window,
-                    cache,
-                    &mut resync_budget,
+                    (&mut *cache, &mut *window),
+                    &mut search_bytes,
+                    &mut damage,
                 );
-                stats.skipped_bytes += next - cursor;
-                cursor = next;
-                continue;
-            };
-            if shape.id == TypeId::FREE {
-                stats.free(size);
-            } else {
-                stats.object_count += 1;
-                stats.object_bytes += size;
-                visit(Object {
-                    address: cursor,
-                    size,
-                    type_id: shape.id,
-                    generation: range.generation,
-                });
+                stats.skipped_bytes += searched - cursor;
+                cursor = searched;
             }
-            cursor += size;
         }
-        stats
+        Seen {
+            stats,
+            damage,
+            end: Position {
+                at: cursor,
+                search_bytes,
+            },
+        }
     }
 
-    /// Allocation contexts never lie in large object or frozen ranges.
-    fn contexts_in(&self, range: &HeapRange) -> &[(u64, u64)] {
+    /// An address in `from..until` at which a walk that comes from before may well arrive, found by looking.
+    pub fn guess_object(
+        &self,
+        range: &HeapRange,
+        from: u64,
+        until: u64,
+        tools: &mut Tools<'a>,
+    ) -> Option<u64> {
+        let (cache, window) = tools.of(range);
+        let next_context = self
+            .contexts_in(range, from)
+            .first()
+            .map_or(u64::MAX, |c| c.0);
+        let until = until.min(from.saturating_add(GUESS_BYTES));
+        let from = from.next_multiple_of(8);
+        (from..until).step_by(8).find(|start| {
+            let mut at = *start;
+            for _ in 0..GUESS_OBJECTS {
+                match object_size(window, cache, at) {
+                    Some(size) if size <= range.end - at => at += size,
+                    _ => return false,
+                }
+                if at == range.end || at == next_context {
+                    break;
+                }
+            }
+            true
+        })
+    }
+
+    /// Allocation contexts from an address on; they never lie in large object or frozen ranges.
+    fn contexts_in(&self, range: &HeapRange, from: u64) -> &'a [(u64, u64)] {
         if matches!(range.generation, Generation::Loh | Generation::Frozen) {
             return &[];
         }
-        let from = self.alloc_contexts.partition_point(|c| c.0 < range.start);
-        let to = self.alloc_contexts.partition_point(|c| c.0 < range.end);
-        &self.alloc_contexts[from..to]
+        let first = self.alloc_contexts.partition_point(|c| c.0 < from);
+        let end = self.alloc_contexts.partition_point(|c| c.0 < range.end);
+        self.alloc_contexts.get(first..end).unwrap_or_default()
     }
 
     /// The next address where objects go on.
@@ -207,15 +301,15 @@ impl Walker<'_> {
         range: &HeapRange,
         damaged: u64,
         next_context: u64,
-        window: &mut Window<'_>,
-        cache: &mut ShapeCache<'_>,
-        budget: &mut u64,
+        (cache, window): (&mut ShapeCache<'a>, &mut Window<'a>),
+        search_bytes: &mut u64,
+        damage: &mut Damage,
     ) -> u64 {
         let mut at = damaged;
         if window.header(at).is_some() {
-            self.log.count(Problem::DamagedObject);
+            damage.objects += 1;
         } else {
-            self.log.count(Problem::MissingHeapPages);
+            damage.pages += 1;
         }
         loop {
             at = at.saturating_add(8);
@@ -226,13 +320,13 @@ impl Walker<'_> {
                 return at;
             }
             let Some((word, count)) = window.header(at) else {
-                // A hole: on to the next page that is there (the loop adds the word that is taken off here).
-                at = self.next_present(at + 8) - 8;
+                // A hole: on to the next bytes that may be there (the loop adds the word that is taken off here).
+                at = self.next_present(at) - 8;
                 continue;
             };
-            *budget = budget.saturating_sub(8);
-            if *budget == 0 {
-                self.log.count(Problem::LimitReached);
+            *search_bytes = search_bytes.saturating_sub(8);
+            if *search_bytes == 0 {
+                damage.limits += 1;
                 return range.end;
             }
             let Some(shape) = cache.get(word) else {
@@ -242,31 +336,51 @@ impl Walker<'_> {
             if end == range.end || end == next_context {
                 return at;
             }
-            if end < range.end && self.starts_object(end, range, window, cache) {
+            if end < range.end
+                && object_size(window, cache, end).is_some_and(|size| size <= range.end - end)
+            {
                 return at;
             }
         }
     }
 
-    /// The first address from `at` on that the dump has.
-    fn next_present(&self, at: u64) -> u64 {
+    /// The first address behind `missing` that the dump may have.
+    fn next_present(&self, missing: u64) -> u64 {
         let regions = self.memory.regions();
+        let at = missing.saturating_add(8);
         let next = regions.partition_point(|r| r.end <= at);
-        regions
-            .get(next)
-            .map_or(!7, |r| at.max(r.start.saturating_add(7) & !7))
+        match regions.get(next) {
+            None => !7,
+            Some(region) if region.start > missing => at.max(region.start.saturating_add(7) & !7),
+            // What claims to be there and cannot be read is missing as a whole page or compressed frame.
+            Some(_) => {
+                let block = self.memory.block(at).map_or(0, |block| block.end & !7);
+                block.max((missing & !(PAGE_BYTES - 1)).saturating_add(PAGE_BYTES))
+            }
+        }
     }
+}
 
-    fn starts_object(
-        &self,
-        at: u64,
-        range: &HeapRange,
-        window: &mut Window<'_>,
-        cache: &mut ShapeCache<'_>,
-    ) -> bool {
-        let header = window.header(at);
-        let shape: Option<(Shape, u32)> =
-            header.and_then(|(word, count)| Some((cache.get(word)?, count)));
-        shape.is_some_and(|(shape, count)| shape.size(count) <= range.end - at)
+impl<'a> Tools<'a> {
+    fn of(&mut self, range: &HeapRange) -> (&mut ShapeCache<'a>, &mut Window<'a>) {
+        let window = if matches!(range.generation, Generation::Loh) {
+            &mut self.small_window
+        } else {
+            &mut self.window
+        };
+        (&mut self.cache, window)
     }
+}
+
+/// Objects in a row that make a guess.
+const GUESS_OBJECTS: usize = 32;
+/// Bytes that are searched for a guess: more than an object of the small object heap can have.
+const GUESS_BYTES: u64 = 1 << 17;
+/// Dumps lack whole pages.
+const PAGE_BYTES: u64 = 1 << 12;
+
+/// Bytes of the object at an address, if there is one.
+fn object_size(window: &mut Window<'_>, cache: &mut ShapeCache<'_>, at: u64) -> Option<u64> {
+    let (word, count) = window.header(at)?;
+    Some(cache.get(word)?.size(count))
 }

@@ -1,5 +1,7 @@
 //! The address space of a dumped or live process.
 
+use std::ops::Range;
+
 /// A stretch of addresses whose bytes are at hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Region {
@@ -25,6 +27,17 @@ pub trait Memory: Send + Sync {
 
     /// A borrowed view when `len` bytes at `address` lie contiguous and uncompressed in memory.
     fn slice(&self, _address: u64, _len: usize) -> Option<&[u8]> {
+        None
+    }
+
+    /// Everything from `address` on that lies contiguous and uncompressed in memory; empty where nothing does.
+    fn lend(&self, _address: u64) -> &[u8] {
+        &[]
+    }
+
+    /// The addresses around `address` that are cheapest read together and alone: those of one compressed frame. A reader
+    /// that goes forward reads block by block. `None` where any read is as good as another.
+    fn block(&self, _address: u64) -> Option<Range<u64>> {
         None
     }
 

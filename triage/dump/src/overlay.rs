@@ -5,6 +5,7 @@
 //! Only ELF and PE modules are overlaid, only after [`ModuleFiles`] proved the file, and never their writable parts:
 //! what a process wrote is in the dump or lost.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -148,6 +149,14 @@ impl Memory for FileOverlay {
 
     fn slice(&self, address: u64, len: usize) -> Option<&[u8]> {
         self.base.slice(address, len)
+    }
+
+    fn lend(&self, address: u64) -> &[u8] {
+        self.base.lend(address)
+    }
+
+    fn block(&self, address: u64) -> Option<Range<u64>> {
+        self.base.block(address)
     }
 
     fn problems(&self) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! Memory whose bytes lie in a file: an ELF core or a minidump, raw or compressed.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -231,6 +232,29 @@ impl Memory for SegmentMemory {
         }
         let from = usize::try_from(run.offset? + (address - run.start)).ok()?;
         all.get(from..from.checked_add(len)?)
+    }
+
+    fn lend(&self, address: u64) -> &[u8] {
+        let Some(all) = self.source.as_slice() else {
+            return &[];
+        };
+        let lent = self.find(address).and_then(|index| {
+            let run = self.runs[index];
+            let from = usize::try_from(run.offset? + (address - run.start)).ok()?;
+            let len = usize::try_from(run.end - address).ok()?;
+            all.get(from..from.checked_add(len)?)
+        });
+        lent.unwrap_or_default()
+    }
+
+    fn block(&self, address: u64) -> Option<Range<u64>> {
+        let run = self.runs[self.find(address)?];
+        let offset = run.offset? + (address - run.start);
+        let block = self.source.block_at(offset)?;
+        // A block may reach beyond what lies together in memory.
+        let before = (offset - block.start).min(address - run.start);
+        let after = (block.end - offset).min(run.end - address);
+        Some(address - before..address + after)
     }
 
     fn problems(&self) -> Vec<String> {

@@ -124,6 +124,12 @@ impl Memory for SyntheticMemory {
         let at = (address - self.regions[i].start) as usize;
         self.bytes[i].get(at..at.checked_add(len)?)
     }
+
+    fn lend(&self, address: u64) -> &[u8] {
+        let all = self.region_of(address);
+        all.and_then(|i| self.bytes[i].get((address - self.regions[i].start) as usize..))
+            .unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,11 @@ pub(crate) struct DacTable {
 }
 
 impl DacTable {
+    /// Distance of the finalizer thread, in every version.
+    pub const FINALIZER_THREAD: i32 = -3;
+    /// Distance of the application domain, in every version.
+    pub const APP_DOMAIN: i32 = 1;
+
     /// Finds the anchor in the runtime's data.
     pub fn find(
         memory: &dyn Memory,

@@ -7,7 +7,7 @@ use leakhound_dump::{Memory, MemoryExt};
 use std::ops::Range;
 
 /// The self-description; words are addresses unless they say otherwise. Zero means: not there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct GcVars {
     pub address: u64,
     pub generation_size: u64,

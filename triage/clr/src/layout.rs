@@ -1,15 +1,39 @@
 //! Layout: where things lie inside the runtime's own structures, by runtime family.
 //!
 //! What the runtime says about itself ([`crate::gc_vars`]) needs no table. The rest is here: one file per family, every entry
-//! with the evidence it was taken from, and [`crate::runtime`] checks a table against the process before it believes it.
+//! with the evidence it was taken from. [`choose()`] checks a table against the process before it believes it, lets the
+//! runtime's own descriptor ([`descriptor`]) speak first, and finds by invariants ([`calibrate`]) what neither knows.
 //! All numbers are byte offsets.
 
+mod calibrate;
+mod choose;
 mod net10;
 mod net31;
 mod net8;
 mod net9;
 
+pub(crate) use choose::{Anchors, Chosen, Refusal, Scene, choose};
+
 use leakhound_dump::{Arch, Os};
+use serde::Serialize;
+
+/// Where the offsets came from that a runtime is read with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayoutSource {
+    /// A table of this program, for this version.
+    Table,
+    /// The runtime's own contract descriptor, over such a table.
+    Descriptor,
+    /// Some or all were found in the process itself, by what must hold in any runtime.
+    Calibrated,
+}
+
+/// An offset that nobody knows. Every address plus it overflows, and all sums here are checked: what hangs on it is absent.
+pub(crate) const NOWHERE: u64 = u64::MAX;
+
+/// The distance of a variable that nobody knows.
+pub(crate) const NO_SLOT: i32 = i32::MIN;
 
 /// Offsets for one runtime family on one system.
 #[derive(Debug, Clone)]
@@ -27,6 +51,57 @@ pub(crate) struct Layout {
     pub app_domain: AppDomainLayout,
     pub token: TokenWord,
     pub statics: StaticsLayout,
+}
+
+impl Layout {
+    /// Of which nothing is known yet.
+    fn unknown(version: (u16, u16), os: Os, arch: Arch) -> Self {
+        Self {
+            version,
+            os,
+            arch,
+            proven: false,
+            dac: DacSlots {
+                thread_store: NO_SLOT,
+                free_method_table: NO_SLOT,
+                object_method_table: NO_SLOT,
+                string_method_table: NO_SLOT,
+                global_alloc_context: None,
+            },
+            thread_store: ThreadStoreLayout {
+                first_link: NOWHERE,
+            },
+            thread: ThreadLayout {
+                link: NOWHERE,
+                os_id: NOWHERE,
+                managed_id: NOWHERE,
+                state: NOWHERE,
+                preemptive_disabled: NOWHERE,
+                frame: NOWHERE,
+                exposed_object: NOWHERE,
+                alloc_context: AllocContextPlace::Inline(NOWHERE),
+                statics: NOWHERE,
+            },
+            module: ModuleLayout {
+                pe_assembly: NOWHERE,
+                pe_image: &[],
+                image_layouts: &[],
+                image_path: NOWHERE,
+                type_def_map: NOWHERE,
+                instantiations: NOWHERE,
+                instantiation_buckets: BucketShape::Chained,
+            },
+            app_domain: AppDomainLayout {
+                assemblies: NOWHERE,
+                entry_to_module: &[],
+            },
+            token: TokenWord::Long,
+            statics: StaticsLayout::PerModule {
+                block: NOWHERE,
+                index: NOWHERE,
+            },
+        }
+    }
 }
 
 /// Distances of entries in the table of variables from that of `g_gcDacGlobals`.
@@ -62,7 +137,7 @@ pub(crate) struct ThreadLayout {
 }
 
 /// Where a thread keeps the piece of gen0 it allocates from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AllocContextPlace {
     /// Inside of `Thread`.
     Inline(u64),
@@ -113,7 +188,7 @@ pub(crate) enum TokenWord {
 }
 
 /// How static fields are kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StaticsLayout {
     /// One block per module: `DomainLocalModule` (up to 8).
     PerModule {
@@ -140,12 +215,12 @@ pub(crate) fn candidates(version: Option<(u16, u16)>, os: Os, arch: Arch) -> Vec
     TABLES.iter().map(|table| table()).filter(fits).collect()
 }
 
-/// Versions that have a table, for messages.
+/// Versions that have a table, for messages: `8.0 (Linux X64), …`.
 pub(crate) fn supported() -> String {
     let names: Vec<String> = TABLES
         .iter()
         .map(|t| t())
-        .map(|l| format!("{}.{}", l.version.0, l.version.1))
+        .map(|l| format!("{}.{} ({:?} {:?})", l.version.0, l.version.1, l.os, l.arch))
         .collect();
     names.join(", ")
 }

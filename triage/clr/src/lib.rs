@@ -13,6 +13,7 @@
 
 pub mod completeness;
 mod dac_table;
+mod descriptor;
 mod fields;
 mod finalization;
 mod gc_vars;
@@ -49,6 +50,7 @@ pub use fields::{Field, FieldKind};
 pub use finalization::{Finalization, FinalizerThread};
 pub use handles::{Handle, HandleKind};
 pub use histogram::{Histogram, Tally};
+pub use layout::LayoutSource;
 pub use modules::{Module, ModuleInfo};
 pub use peek::{Peek, Peeker};
 pub use references::{Edges, References};

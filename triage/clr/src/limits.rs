@@ -68,3 +68,11 @@ pub const MODULE_FILE_BYTES: u64 = 1 << 30;
 pub const IMAGE_SECTIONS: usize = 256;
 /// Links of a thread's chain of frames that are followed.
 pub const FRAMES: usize = 64;
+/// Bytes of a contract descriptor's text: 10 has 10,563.
+pub const DESCRIPTOR_BYTES: usize = 512 << 10;
+/// Pointers of a contract descriptor: 10 has 24.
+pub const DESCRIPTOR_POINTERS: usize = 4_096;
+/// Types, fields and globals of a contract descriptor together: 10 has about 500.
+pub const DESCRIPTOR_NAMES: usize = 16_384;
+/// Bytes of one of the runtime's own structures: the largest, `Thread` and `AppDomain`, have about 4,000.
+pub const STRUCTURE_BYTES: u64 = 1 << 16;

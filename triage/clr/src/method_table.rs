@@ -175,6 +175,11 @@ impl MethodTable {
             && self.class_or_canonical == 0
             && self.parent == 0
     }
+
+    /// Looks like that of strings: two bytes for each character, and one that ends the text.
+    pub fn is_string_pattern(&self) -> bool {
+        self.base_size == 22 && self.component_size() == 2
+    }
 }
 
 /// A canonical, aligned, non-null user address.

@@ -262,7 +262,7 @@ fn load(
     })
 }
 
-fn utf16_path(memory: &dyn Memory, at: u64) -> Option<String> {
+pub(crate) fn utf16_path(memory: &dyn Memory, at: u64) -> Option<String> {
     let mut units = Vec::new();
     for i in 0..2048 {
         match memory.u16(at.checked_add(i * 2)?)? {

@@ -52,7 +52,13 @@ impl Peeker {
     /// # Errors
     /// When there is none, or one that this build cannot read.
     pub fn open(image: &ProcessImage) -> Result<Self, NoRuntime> {
-        let runtime = Runtime::open(image, &Options { heaps_only: true })?;
+        let runtime = Runtime::open(
+            image,
+            &Options {
+                heaps_only: true,
+                ..Options::default()
+            },
+        )?;
         Ok(Self {
             memory: Arc::clone(&runtime.memory),
             vars: runtime.vars.clone(),

@@ -5,9 +5,8 @@ use crate::dac_table::DacTable;
 use crate::gc_vars::GcVars;
 use crate::gcdesc::RefMap;
 use crate::image_ranges::ImageRanges;
-use crate::layout::{self, Layout};
+use crate::layout::{self, Chosen, Layout, LayoutSource, Refusal, Scene};
 use crate::limits;
-use crate::method_table::MethodTable;
 use crate::modules::{ModuleInfo, Modules};
 use crate::parallel;
 use crate::segments::{Heap, HeapRange, Heaps};
@@ -16,7 +15,7 @@ use crate::threads::{self, ManagedThread};
 use crate::types::TypeInfo;
 use crate::version::{self, Version};
 use crate::walk::{Object, Walk, Walker};
-use leakhound_dump::{Arch, Memory, MemoryExt, Module, Os, ProcessImage};
+use leakhound_dump::{Memory, MemoryExt, Module, ProcessImage};
 use serde::Serialize;
 use std::sync::{Arc, RwLock};
 
@@ -25,6 +24,9 @@ use std::sync::{Arc, RwLock};
 pub struct Options {
     /// Read nothing but what [`crate::Peeker`] needs: no modules.
     pub heaps_only: bool,
+    /// Use no layout table and no descriptor: find every offset in the process itself. For a runtime that its table
+    /// misjudges, and for tests of that search.
+    pub without_tables: bool,
 }
 
 /// What the runtime is and how its heap was when the dump was taken.
@@ -50,7 +52,9 @@ pub struct RuntimeInfo {
     pub gc_in_progress: bool,
     /// A background collection was marking or sweeping.
     pub background_gc: bool,
-    /// The layout tables of this version were proved on real dumps.
+    /// Where the layout came from that it is read with.
+    pub layout_source: LayoutSource,
+    /// That layout was proved on real dumps of this version.
     pub layout_proven: bool,
 }
 
@@ -74,9 +78,9 @@ pub enum NoRuntime {
         /// Path of the runtime module.
         module: String,
     },
-    /// No layout table for this version.
+    /// No layout table for this version, and none could be found by calibration.
     #[error(
-        "{module} is .NET {version}, which this build does not know; it reads {supported} on Linux x64"
+        "{module} is .NET {version}, which this build does not know, and its structures could not be found by what they must look like; layout tables: {supported}"
     )]
     Unsupported {
         /// Path of the runtime module.
@@ -146,22 +150,42 @@ impl Runtime {
         let found = find_runtime(&*memory, image)?;
         let path = found.module.path.display().to_string();
         let version = version::find(&*memory, found.module, &found.image);
-        let checked = choose_layout(&*memory, image, &found, version, &path)?;
         let log = Arc::new(Log::default());
-        if !checked.layout.proven {
-            log.note(format!(
-                "The layout of .NET {} was computed from sources and never proved on a dump.",
-                checked.layout.version.0
-            ));
-        }
         let heaps = Heaps::read(&*memory, &found.vars, &log).ok_or(NoRuntime::NoHeap {
             module: path.clone(),
         })?;
-        let threads = threads::read(&*memory, &checked.layout, checked.thread_store, &log);
-        let alloc_contexts = alloc_contexts(&*memory, &checked, &found.table, &heaps, &threads);
+        let ranges = heaps.ranges();
+        let scene = Scene {
+            memory: &*memory,
+            os: image.os,
+            arch: image.arch,
+            image: &found.image,
+            vars: &found.vars,
+            table: &found.table,
+            ranges: &ranges,
+            os_threads: image.threads.iter().map(|t| t.os_id).collect(),
+            heaps_only: options.heaps_only,
+        };
+        let named = version.map(|v| (v.major, v.minor));
+        let chosen = layout::choose(&scene, named, !options.without_tables)
+            .map_err(|refusal| no_layout(refusal, &scene, version, &path))?;
+        for note in &chosen.notes {
+            log.note(note.clone());
+        }
+        if !chosen.layout.proven && chosen.source == LayoutSource::Table {
+            log.note(format!(
+                "The layout of .NET {} was computed from sources and never proved on a dump.",
+                chosen.layout.version.0
+            ));
+        }
+        let anchors = chosen.anchors;
+        let threads = anchors.thread_store.map_or_else(Vec::new, |store| {
+            threads::read(&*memory, &chosen.layout, store, &log)
+        });
+        let alloc_contexts = alloc_contexts(&*memory, &chosen, &found.table, &heaps, &threads);
         let word = |at: u64| memory.u32(at);
         let state = word(found.vars.current_background_state);
-        let (major, minor) = checked.layout.version;
+        let (major, minor) = chosen.layout.version;
         let info = RuntimeInfo {
             version: version.unwrap_or(Version {
                 major,
@@ -182,36 +206,37 @@ impl Runtime {
             regions: heaps.regions,
             gc_in_progress: word(found.vars.invalid_count).is_some_and(|count| count != 0),
             background_gc: matches!(state, Some(0 | 1)),
-            layout_proven: checked.layout.proven,
+            layout_source: chosen.source,
+            layout_proven: chosen.layout.proven,
         };
         if info.gc_in_progress {
             log.note("The dump was taken while the collector was moving objects: numbers are approximate.".into());
         }
         let app_domain = found
             .table
-            .pointer(&*memory, 1)
+            .pointer(&*memory, DacTable::APP_DOMAIN)
             .filter(|_| !options.heaps_only);
         let modules = if options.heaps_only {
             Modules::none()
         } else {
-            Modules::read(&*memory, &checked.layout, app_domain, &log)
+            Modules::read(&*memory, &chosen.layout, app_domain, &log)
         };
         Ok(Self {
             os_threads: image.threads.clone(),
             info,
-            ranges: heaps.ranges(),
+            ranges,
             heaps,
             alloc_contexts,
-            shapes: ShapeTable::new(Arc::clone(&memory), checked.free),
-            free_table: checked.free.address,
-            string_table: checked.string_table,
+            shapes: ShapeTable::new(Arc::clone(&memory), anchors.free),
+            free_table: anchors.free.address,
+            string_table: anchors.string_table,
             modules,
             threads,
-            finalizer_thread: checked.finalizer_thread,
+            finalizer_thread: anchors.finalizer_thread,
             ref_maps: RwLock::default(),
             type_infos: RwLock::default(),
             vars: found.vars,
-            layout: checked.layout,
+            layout: chosen.layout,
             memory,
             log,
         })
@@ -318,96 +343,38 @@ fn find_runtime<'a>(memory: &dyn Memory, image: &'a ProcessImage) -> Result<Foun
     })
 }
 
-/// A layout with the anchors that proved it.
-struct Checked {
-    layout: Layout,
-    free: MethodTable,
-    string_table: u64,
-    thread_store: u64,
-    finalizer_thread: u64,
-}
-
-fn choose_layout(
-    memory: &dyn Memory,
-    image: &ProcessImage,
-    found: &Found<'_>,
+fn no_layout(
+    refusal: Refusal,
+    scene: &Scene<'_>,
     version: Option<Version>,
     path: &str,
-) -> Result<Checked, NoRuntime> {
-    let (os, arch): (Os, Arch) = (image.os, image.arch);
-    let named = version.map(|v| (v.major, v.minor));
-    let candidates = layout::candidates(named, os, arch);
-    let unsupported = || NoRuntime::Unsupported {
-        module: path.to_owned(),
-        version: version.map_or_else(
-            || "of an unknown version".to_owned(),
-            |v| format!("{v} for {os:?} {arch:?}"),
-        ),
-        supported: layout::supported(),
-    };
-    let mut refused = None;
-    for layout in candidates {
-        let name = format!("{}.{}", layout.version.0, layout.version.1);
-        match check(memory, found, layout) {
-            Ok(checked) => return Ok(checked),
-            Err(reason) => refused = Some((name, reason)),
-        }
-    }
-    match refused {
-        Some((version, reason)) if named.is_some() => Err(NoRuntime::LayoutMismatch {
+) -> NoRuntime {
+    match refusal {
+        Refusal::NoTable => NoRuntime::Unsupported {
+            module: path.to_owned(),
+            version: version.map_or_else(
+                || "of an unknown version".to_owned(),
+                |v| format!("{v} for {:?} {:?}", scene.os, scene.arch),
+            ),
+            supported: layout::supported(),
+        },
+        Refusal::Mismatch { version, reason } => NoRuntime::LayoutMismatch {
             module: path.to_owned(),
             version,
             reason,
-        }),
-        _ => Err(unsupported()),
+        },
     }
-}
-
-/// Proves a layout on anchors that only the right one can reach: the type of free blocks, the type of strings, and a list of
-/// threads that passes by the finalizer thread.
-fn check(memory: &dyn Memory, found: &Found<'_>, layout: Layout) -> Result<Checked, String> {
-    let slot = |distance: i32| found.table.pointer(memory, distance);
-    let free = slot(layout.dac.free_method_table)
-        .and_then(|at| MethodTable::read(memory, at))
-        .filter(MethodTable::is_free_pattern);
-    let free = free.ok_or("the type of free blocks is not where it should be")?;
-    let string =
-        slot(layout.dac.string_method_table).and_then(|at| MethodTable::read_valid(memory, at));
-    let string = string
-        .filter(|s| s.base_size == 22 && s.component_size() == 2)
-        .ok_or("System.String is not where it should be")?;
-    let object =
-        slot(layout.dac.object_method_table).and_then(|at| MethodTable::read_valid(memory, at));
-    if object.is_none_or(|o| o.base_size != 24 || string.parent != o.address) {
-        return Err("System.Object is not where it should be".into());
-    }
-    let thread_store = slot(layout.dac.thread_store).ok_or("there is no list of threads")?;
-    let finalizer_thread = slot(-3).ok_or("there is no finalizer thread")?;
-    let known = threads::addresses(memory, &layout, thread_store, &Log::default());
-    if !known.contains(&finalizer_thread) {
-        return Err(format!(
-            "the list of {} threads does not hold the finalizer thread",
-            known.len()
-        ));
-    }
-    Ok(Checked {
-        layout,
-        free,
-        string_table: string.address,
-        thread_store,
-        finalizer_thread,
-    })
 }
 
 /// Pieces of the heap that are handed out but not yet objects, sorted.
 fn alloc_contexts(
     memory: &dyn Memory,
-    checked: &Checked,
+    chosen: &Chosen,
     table: &DacTable,
     heaps: &Heaps,
     threads: &[ManagedThread],
 ) -> Vec<(u64, u64)> {
-    let global = checked
+    let global = chosen
         .layout
         .dac
         .global_alloc_context

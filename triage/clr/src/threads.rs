@@ -112,25 +112,30 @@ fn read_one(memory: &dyn Memory, layout: &Layout, address: u64) -> Option<Manage
     let at = |offset: u64| address.checked_add(offset);
     let context = match l.alloc_context {
         AllocContextPlace::Inline(offset) => at(offset),
-        AllocContextPlace::Behind(pointer, offset) => memory
-            .u64(at(pointer)?)
+        AllocContextPlace::Behind(pointer, offset) => at(pointer)
+            .and_then(|a| memory.u64(a))
             .filter(|p| *p != 0)
             .and_then(|p| p.checked_add(offset)),
     };
     let alloc_context = context
         .and_then(|c| Some((memory.u64(c)?, memory.u64(c.checked_add(8)?)?)))
         .unwrap_or((0, 0));
-    let handle = memory.u64(at(l.exposed_object)?).filter(|h| could_be(*h));
+    // A calibrated layout may lack an offset; the thread itself must be there.
+    memory.u64(address)?;
+    let word = |offset: u64| at(offset).and_then(|a| memory.u32(a)).unwrap_or(0);
+    let handle = at(l.exposed_object)
+        .and_then(|a| memory.u64(a))
+        .filter(|h| could_be(*h));
     Some(ManagedThread {
         object: handle
             .and_then(|h| memory.u64(h))
             .filter(|o| could_be(*o))
             .unwrap_or(0),
         address,
-        managed_id: memory.u32(at(l.managed_id)?)?,
-        os_id: memory.u32(at(l.os_id)?)?,
-        state: memory.u32(at(l.state)?)?,
-        preemptive_disabled: memory.u32(at(l.preemptive_disabled)?)? != 0,
+        managed_id: word(l.managed_id),
+        os_id: word(l.os_id),
+        state: word(l.state),
+        preemptive_disabled: word(l.preemptive_disabled) != 0,
         alloc_context,
     })
 }

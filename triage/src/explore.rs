@@ -103,7 +103,10 @@ impl Scene<'_> {
     /// The runtime, or why there is none. Opened once.
     fn runtime(&mut self, quick: bool) -> Result<&Runtime, NoRuntime> {
         if self.runtime.is_none() {
-            let options = Options { heaps_only: quick };
+            let options = Options {
+                heaps_only: quick,
+                ..Options::default()
+            };
             self.runtime = Some(Runtime::open(&self.subject.image, &options)?);
         }
         // Just put there.

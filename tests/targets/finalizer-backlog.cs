@@ -78,7 +78,7 @@ namespace Shop.Orders
 
     internal static class Program
     {
-        private const int Sessions = 20_000;
+        private static readonly int Sessions = Gauge.Scaled(20_000);
         private static readonly AuditWriter Writer = new AuditWriter();
         private static int accepted;
 

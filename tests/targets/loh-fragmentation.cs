@@ -45,7 +45,7 @@ namespace Shop.Reports
 
     internal static class Program
     {
-        private const int Pages = 1_500;
+        private static readonly int Pages = Gauge.Scaled(1_500);
         private static readonly Dictionary<int, PagePreview> Previews = new Dictionary<int, PagePreview>();
 
         private static void Main()

@@ -34,7 +34,7 @@ namespace Shop.Gateway
 
     internal static class Program
     {
-        private const int Connections = 6_000;
+        private static readonly int Connections = Gauge.Scaled(6_000);
         private const int BufferBytes = 512;
         private const int BodyBytes = 28_000;
         private static readonly List<ReceiveBuffer> Open = new List<ReceiveBuffer>();

@@ -78,7 +78,7 @@ namespace Shop.Pricing
         private static void Main()
         {
             var service = new QuoteService();
-            service.GiveMegabytes(200);
+            service.GiveMegabytes(Gauge.Scaled(200));
             new ConsoleHost(() => new Report().Add("quotes", QuoteCache.Quotes.Count).Add("gc", Gauge.Heap()))
                 .On("grow", service.GiveMegabytes)
                 .Run();

@@ -58,7 +58,7 @@ namespace Shop.Catalog
 
     internal static class Program
     {
-        private const int Rows = 550_000;
+        private static readonly int Rows = Gauge.Scaled(550_000);
 
         private static void Main()
         {

@@ -35,7 +35,7 @@ namespace Shop.Notifications
 
         private static void Main()
         {
-            Subscribe(Subscriptions);
+            Subscribe(Gauge.Scaled(Subscriptions));
             new ConsoleHost(() => new Report().Add("threads", All.Count).Add("gc", Gauge.Heap()))
                 .On("grow", Subscribe)
                 .Run();

@@ -1,10 +1,16 @@
 //! ISOSDacInterface: the questions that SOS asks, and the shapes of the answers.
 //!
-//! Declarations: dotnet/runtime src/coreclr/inc/sospriv.idl (order of the functions) and dacprivate.h (structures);
-//! the order has been fixed since .NET Core 1.0.
+//! Declarations: dotnet/runtime src/coreclr/inc/sospriv.idl; the order of its functions has been fixed since .NET Core 1.0.
+
+pub mod answers;
 
 use crate::com::{Guid, HResult, Interface, S_OK};
 use crate::data_target::DataTarget;
+use crate::metadata::FieldNames;
+use answers::{
+    AppDomainStore, FieldCounts, FieldData, GcHeapData, Generation, HandleData, HeapDetails,
+    LocalModule, MethodTableData, ModuleData, SegmentData, SyncBlock, ThreadData, ThreadStore,
+};
 use anyhow::{Context, Result, bail};
 use leakhound_dump::ProcessImage;
 use std::ffi::{CString, c_void};
@@ -24,144 +30,24 @@ const IID_SOS_8: Guid = Guid(
     0x4520,
     [0xa8, 0x94, 0xb3, 0xdc, 0x51, 0x65, 0xdf, 0xce],
 );
+/// ISOSDacInterface14 knows where statics are (9.0 and later).
+const IID_SOS_14: Guid = Guid(
+    0x9aa2_2aca,
+    0x6dc6,
+    0x4a0c,
+    [0xb4, 0xe0, 0x70, 0xd2, 0x41, 0x6b, 0x98, 0x37],
+);
 /// No runtime has more; a larger answer is a wrong one.
 const MOST_GENERATIONS: usize = 8;
 const MOST_HEAPS: u32 = 1024;
+const MOST_ENTRIES: i32 = 1 << 20;
 const NAME_CHARS: usize = 4096;
 
 /// The loaded library with the core in its hands.
 pub struct Dac {
     sos: Interface,
     sos8: Option<Interface>,
-}
-
-/// DacpThreadStoreData.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub struct ThreadStore {
-    pub threads: i32,
-    pub unstarted: i32,
-    pub background: i32,
-    pub pending: i32,
-    pub dead: i32,
-    pub first: u64,
-    pub finalizer: u64,
-    pub gc: u64,
-    host: u32,
-}
-
-/// DacpThreadData.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub struct ThreadData {
-    pub managed_id: u32,
-    pub os_id: u32,
-    pub state: i32,
-    preemptive_disabled: u32,
-    pub alloc_pointer: u64,
-    pub alloc_limit: u64,
-    context: u64,
-    domain: u64,
-    frame: u64,
-    lock_count: i32,
-    first_nested_exception: u64,
-    teb: u64,
-    fiber: u64,
-    last_thrown: u64,
-    pub next: u64,
-}
-
-/// DacpGcHeapData.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub struct GcHeapData {
-    pub server: i32,
-    pub valid: i32,
-    pub heaps: u32,
-    pub max_generation: u32,
-}
-
-/// DacpGenerationData.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub struct Generation {
-    pub start_segment: u64,
-    pub allocation_start: u64,
-    pub alloc_pointer: u64,
-    pub alloc_limit: u64,
-}
-
-/// DacpGcHeapDetails.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub struct HeapDetails {
-    pub address: u64,
-    pub alloc_allocated: u64,
-    mark_array: u64,
-    state: u64,
-    next_sweep: u64,
-    saved_sweep_segment: u64,
-    saved_sweep_start: u64,
-    background_lowest: u64,
-    background_highest: u64,
-    pub generations: [Generation; 4],
-    pub ephemeral_segment: u64,
-    fill_pointers: [u64; 7],
-    lowest: u64,
-    highest: u64,
-    card_table: u64,
-}
-
-/// DacpHeapSegmentData.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub struct SegmentData {
-    pub address: u64,
-    pub allocated: u64,
-    pub committed: u64,
-    pub reserved: u64,
-    pub used: u64,
-    pub mem: u64,
-    pub next: u64,
-    heap: u64,
-    high_alloc_mark: u64,
-    pub flags: u64,
-    background_allocated: u64,
-}
-
-/// DacpMethodTableData.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub struct MethodTableData {
-    pub is_free: i32,
-    pub module: u64,
-    pub class: u64,
-    pub parent: u64,
-    interfaces: u16,
-    methods: u16,
-    vtable_slots: u16,
-    virtuals: u16,
-    pub base_size: u32,
-    pub component_size: u32,
-    pub token: u32,
-    attributes: u32,
-    shared: i32,
-    dynamic: i32,
-    pub contains_pointers: i32,
-}
-
-/// SOSHandleData.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-pub struct HandleData {
-    domain: u64,
-    pub handle: u64,
-    pub secondary: u64,
-    pub kind: u32,
-    strong: i32,
-    references: u32,
-    jupiter: u32,
-    pegged: i32,
+    sos14: Option<Interface>,
 }
 
 type Get<T> = unsafe extern "C" fn(*mut c_void, *mut T) -> HResult;
@@ -206,7 +92,8 @@ impl Dac {
             }
             let sos = Interface::own(out).context("CLRDataCreateInstance returned nothing")?;
             let sos8 = sos.query(&IID_SOS_8);
-            Ok(Self { sos, sos8 })
+            let sos14 = sos.query(&IID_SOS_14);
+            Ok(Self { sos, sos8, sos14 })
         }
     }
 
@@ -230,12 +117,196 @@ impl Dac {
         done(result, what).map(|()| value)
     }
 
+    /// A list that is asked for twice: for its length, then for its entries.
+    fn list(&self, slot: usize, of: Option<u64>, what: &str) -> Result<Vec<u64>> {
+        type List = unsafe extern "C" fn(*mut c_void, i32, *mut u64, *mut i32) -> HResult;
+        type ListOf = unsafe extern "C" fn(*mut c_void, u64, i32, *mut u64, *mut i32) -> HResult;
+        let ask = |entries: &mut [u64]| -> Result<usize> {
+            let (count, mut needed) = (i32::try_from(entries.len())?, 0);
+            let place = if entries.is_empty() {
+                std::ptr::null_mut()
+            } else {
+                entries.as_mut_ptr()
+            };
+            // SAFETY: callers pass slots of (count, entries, needed), or of (address, count, entries, needed).
+            let result = unsafe {
+                match of {
+                    None => self.sos.slot::<List>(slot)(self.sos.this(), count, place, &mut needed),
+                    Some(of) => {
+                        self.sos.slot::<ListOf>(slot)(self.sos.this(), of, count, place, &mut needed)
+                    }
+                }
+            };
+            if result < 0 || !(0..MOST_ENTRIES).contains(&needed) {
+                bail!("{what}: {result:#x}, {needed} entries");
+            }
+            Ok(usize::try_from(needed)?)
+        };
+        let mut entries = vec![0; ask(&mut [])?];
+        if !entries.is_empty() {
+            ask(&mut entries)?;
+        }
+        Ok(entries)
+    }
+
+    /// Every module of every assembly of the application domain.
+    pub fn modules(&self) -> Result<Vec<u64>> {
+        let store: AppDomainStore = self.get(4, "GetAppDomainStoreData")?;
+        // The library wants exactly as many places as there are domains.
+        let mut domains = vec![0_u64; usize::try_from(store.count)?];
+        type Domains = unsafe extern "C" fn(*mut c_void, u32, *mut u64, *mut u32) -> HResult;
+        let mut needed = 0;
+        // SAFETY: slot 5 is GetAppDomainList(count, values, needed).
+        let result = unsafe {
+            let call: Domains = self.sos.slot(5);
+            let count = u32::try_from(domains.len())?;
+            call(self.sos.this(), count, domains.as_mut_ptr(), &mut needed)
+        };
+        done(result, "GetAppDomainList")?;
+        let mut modules = Vec::new();
+        for domain in domains {
+            for assembly in self.list(9, Some(domain), "GetAssemblyList")? {
+                modules.extend(self.list(15, Some(assembly), "GetAssemblyModuleList")?);
+            }
+        }
+        modules.sort_unstable();
+        modules.dedup();
+        Ok(modules)
+    }
+
+    /// Method tables of the classes that a module defines, as far as they are loaded.
+    pub fn classes(&self, module: u64) -> Result<Vec<u64>> {
+        type Visit = unsafe extern "C" fn(u32, u64, *mut c_void);
+        type Traverse = unsafe extern "C" fn(*mut c_void, i32, u64, Visit, *mut c_void) -> HResult;
+        const DEFINITIONS: i32 = 0;
+        unsafe extern "C" fn visit(_: u32, table: u64, list: *mut c_void) {
+            // SAFETY: `list` is the vector below, which outlives the traversal.
+            unsafe { (*list.cast::<Vec<u64>>()).push(table) };
+        }
+        let mut tables: Vec<u64> = Vec::new();
+        // SAFETY: slot 14 is TraverseModuleMap(map, module, callback, token).
+        let result = unsafe {
+            let call: Traverse = self.sos.slot(14);
+            let list = (&raw mut tables).cast();
+            call(self.sos.this(), DEFINITIONS, module, visit, list)
+        };
+        done(result, "TraverseModuleMap")?;
+        Ok(tables)
+    }
+
+    pub fn module(&self, address: u64) -> Result<ModuleData> {
+        self.get_of(13, address, "GetModuleData")
+    }
+
+    /// The library's own reader of a module's metadata.
+    pub fn field_names(&self, module: u64) -> Result<FieldNames> {
+        let pointer: usize = self.get_of(12, module, "GetModule")?;
+        // SAFETY: GetModule returns an interface with a reference for us.
+        let object = unsafe { Interface::own(pointer as *mut c_void) }
+            .context("GetModule returned nothing")?;
+        FieldNames::of(&object)
+    }
+
+    pub fn field_counts(&self, method_table: u64) -> Result<FieldCounts> {
+        self.get_of(39, method_table, "GetMethodTableFieldData")
+    }
+
+    pub fn field(&self, address: u64) -> Result<FieldData> {
+        self.get_of(42, address, "GetFieldDescData")
+    }
+
+    /// The library tells where the statics of a class are, rather than those of a module.
+    pub fn knows_static_bases(&self) -> bool {
+        self.sos14.is_some()
+    }
+
+    /// Where the static references of a class start (9 and later); `None`: nowhere yet.
+    pub fn static_base(&self, method_table: u64) -> Result<Option<u64>> {
+        type Base = unsafe extern "C" fn(*mut c_void, u64, *mut u64, *mut u64) -> HResult;
+        let sos = self.sos14.as_ref().context("no ISOSDacInterface14")?;
+        let (mut other, mut references) = (0, 0);
+        // SAFETY: ISOSDacInterface14, slot 3: GetStaticBaseAddress(table, other, references).
+        let result = unsafe {
+            let call: Base = sos.slot(3);
+            call(sos.this(), method_table, &mut other, &mut references)
+        };
+        Ok((result == S_OK && references != 0).then_some(references))
+    }
+
+    /// Where a thread's static references of a class start (9 and later); `None`: nowhere yet.
+    pub fn thread_static_base(&self, method_table: u64, thread: u64) -> Result<Option<u64>> {
+        type Base = unsafe extern "C" fn(*mut c_void, u64, u64, *mut u64, *mut u64) -> HResult;
+        let sos = self.sos14.as_ref().context("no ISOSDacInterface14")?;
+        let (mut other, mut references) = (0, 0);
+        // SAFETY: ISOSDacInterface14, slot 4: GetThreadStaticBaseAddress(table, thread, other, references).
+        let result = unsafe {
+            let call: Base = sos.slot(4);
+            call(sos.this(), method_table, thread, &mut other, &mut references)
+        };
+        Ok((result == S_OK && references != 0).then_some(references))
+    }
+
+    /// Where the static references of a module's classes start (up to 8).
+    pub fn module_statics(&self, module: u64) -> Result<Option<u64>> {
+        let data: Result<LocalModule> =
+            self.get_of(57, module, "GetDomainLocalModuleDataFromModule");
+        Ok(data.ok().map(|data| data.gc_statics).filter(|at| *at != 0))
+    }
+
+    /// Where a thread's static references of a module's classes start (up to 8); `None`: it has none.
+    pub fn thread_module_statics(&self, thread: u64, index: u64) -> Result<Option<u64>> {
+        type Get = unsafe extern "C" fn(*mut c_void, u64, u32, *mut LocalModule) -> HResult;
+        let mut data = LocalModule::default();
+        // SAFETY: slot 58 is GetThreadLocalModuleData(thread, index, data).
+        let result = unsafe {
+            let call: Get = self.sos.slot(58);
+            call(self.sos.this(), thread, u32::try_from(index)?, &mut data)
+        };
+        Ok((result == S_OK && data.gc_statics != 0).then_some(data.gc_statics))
+    }
+
+    /// Every sync block that is in use.
+    pub fn sync_blocks(&self) -> Vec<SyncBlock> {
+        type Get = unsafe extern "C" fn(*mut c_void, u32, *mut SyncBlock) -> HResult;
+        let ask = |number: u32| {
+            let mut data = SyncBlock::default();
+            // SAFETY: slot 59 is GetSyncBlockData(number, data); the first number is 1.
+            let result = unsafe {
+                let call: Get = self.sos.slot(59);
+                call(self.sos.this(), number, &mut data)
+            };
+            (result == S_OK).then_some(data)
+        };
+        // Without any sync block, the first question fails.
+        let count = ask(1).map_or(0, |first| first.count);
+        (1..=count)
+            .filter_map(ask)
+            .filter(|block| block.free == 0)
+            .collect()
+    }
+
     pub fn thread_store(&self) -> Result<ThreadStore> {
         self.get(3, "GetThreadStoreData")
     }
 
     pub fn thread(&self, address: u64) -> Result<ThreadData> {
         self.get_of(17, address, "GetThreadData")
+    }
+
+    /// Every thread of the thread store, with its address.
+    pub fn threads(&self) -> Result<Vec<(u64, ThreadData)>> {
+        let store = self.thread_store()?;
+        let mut threads = Vec::new();
+        let mut address = store.first;
+        for _ in 0..store.threads {
+            if address == 0 {
+                break;
+            }
+            let thread = self.thread(address)?;
+            threads.push((address, thread));
+            address = thread.next;
+        }
+        Ok(threads)
     }
 
     pub fn method_table(&self, address: u64) -> Result<MethodTableData> {
@@ -323,6 +394,30 @@ impl Dac {
         done(result, "GetGenerationTable")?;
         table.truncate(needed as usize);
         Ok(table)
+    }
+
+    /// Fill pointers of a heap's finalization queue.
+    pub fn fill_pointers(&self, details: &HeapDetails) -> Result<Vec<u64>> {
+        type Fill = unsafe extern "C" fn(*mut c_void, u32, *mut u64, *mut u32) -> HResult;
+        type FillOf = unsafe extern "C" fn(*mut c_void, u64, u32, *mut u64, *mut u32) -> HResult;
+        let Some(sos8) = &self.sos8 else {
+            return Ok(details.fill_pointers.to_vec());
+        };
+        let mut fill = vec![0; MOST_GENERATIONS + 4];
+        let count = u32::try_from(fill.len())?;
+        let mut needed = 0;
+        // SAFETY: ISOSDacInterface8: 5 GetFinalizationFillPointers, 7 the same of one server heap.
+        let result = unsafe {
+            if details.address == 0 {
+                sos8.slot::<Fill>(5)(sos8.this(), count, fill.as_mut_ptr(), &mut needed)
+            } else {
+                let call: FillOf = sos8.slot(7);
+                call(sos8.this(), details.address, count, fill.as_mut_ptr(), &mut needed)
+            }
+        };
+        done(result, "GetFinalizationFillPointers")?;
+        fill.truncate(needed as usize);
+        Ok(fill)
     }
 
     /// Name of a type as SOS prints it.

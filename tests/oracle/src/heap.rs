@@ -187,12 +187,7 @@ pub fn gaps(dac: &Dac, generations: &[Generation]) -> Result<BTreeMap<u64, u64>>
 }
 
 /// Walks the parts object by object and fills in what they hold.
-pub fn walk(
-    dac: &Dac,
-    memory: &dyn Memory,
-    parts: &mut [Part],
-    gaps: &BTreeMap<u64, u64>,
-) -> Walk {
+pub fn walk(dac: &Dac, memory: &dyn Memory, parts: &mut [Part], gaps: &BTreeMap<u64, u64>) -> Walk {
     let mut walk = Walk::default();
     let mut shapes: HashMap<u64, Option<Shape>> = HashMap::new();
     for part in parts {

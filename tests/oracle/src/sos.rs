@@ -132,9 +132,13 @@ impl Dac {
             let result = unsafe {
                 match of {
                     None => self.sos.slot::<List>(slot)(self.sos.this(), count, place, &mut needed),
-                    Some(of) => {
-                        self.sos.slot::<ListOf>(slot)(self.sos.this(), of, count, place, &mut needed)
-                    }
+                    Some(of) => self.sos.slot::<ListOf>(slot)(
+                        self.sos.this(),
+                        of,
+                        count,
+                        place,
+                        &mut needed,
+                    ),
                 }
             };
             if result < 0 || !(0..MOST_ENTRIES).contains(&needed) {
@@ -241,7 +245,13 @@ impl Dac {
         // SAFETY: ISOSDacInterface14, slot 4: GetThreadStaticBaseAddress(table, thread, other, references).
         let result = unsafe {
             let call: Base = sos.slot(4);
-            call(sos.this(), method_table, thread, &mut other, &mut references)
+            call(
+                sos.this(),
+                method_table,
+                thread,
+                &mut other,
+                &mut references,
+            )
         };
         Ok((result == S_OK && references != 0).then_some(references))
     }
@@ -412,7 +422,13 @@ impl Dac {
                 sos8.slot::<Fill>(5)(sos8.this(), count, fill.as_mut_ptr(), &mut needed)
             } else {
                 let call: FillOf = sos8.slot(7);
-                call(sos8.this(), details.address, count, fill.as_mut_ptr(), &mut needed)
+                call(
+                    sos8.this(),
+                    details.address,
+                    count,
+                    fill.as_mut_ptr(),
+                    &mut needed,
+                )
             }
         };
         done(result, "GetFinalizationFillPointers")?;

@@ -28,7 +28,10 @@ fn testimony(root: &DotnetRoot, service: &Service) -> (Testimony, Arc<dyn Memory
         String::from_utf8_lossy(&output.stderr)
     );
     let image = leakhound_dump::open(leakhound_archive::open_readable(&core).unwrap()).unwrap();
-    (serde_json::from_slice(&output.stdout).unwrap(), image.memory)
+    (
+        serde_json::from_slice(&output.stdout).unwrap(),
+        image.memory,
+    )
 }
 
 fn address(value: &Value) -> u64 {
@@ -57,7 +60,11 @@ fn compare(label: &str, report: &Value, said: &Testimony, memory: &dyn Memory) {
             .total();
         let count = number(&expected["count"]);
         assert_eq!(objects, count, "{label}: {name}");
-        assert_eq!(bytes, count * number(&expected["bytes_each"]), "{label}: {name}");
+        assert_eq!(
+            bytes,
+            count * number(&expected["bytes_each"]),
+            "{label}: {name}"
+        );
     }
     let table_of = |name: &str| {
         let types = report["types"].as_array().unwrap();
@@ -75,7 +82,11 @@ fn compare(label: &str, report: &Value, said: &Testimony, memory: &dyn Memory) {
     ] {
         let handles = said.handles.iter().filter(|handle| handle.kind == kind);
         assert_eq!(
-            of_type(memory, handles.map(|handle| handle.target), table_of(target)),
+            of_type(
+                memory,
+                handles.map(|handle| handle.target),
+                table_of(target)
+            ),
             number(&report["handles"][key]),
             "{label}: {key}"
         );
@@ -85,7 +96,8 @@ fn compare(label: &str, report: &Value, said: &Testimony, memory: &dyn Memory) {
         (2, "Shop.Inventory.SafeLease", "safe_lease_ready"),
     ] {
         let queues = said.finalization.iter();
-        let ready = queues.flat_map(|queue| queue.parts[queue.parts.len() - from_end].iter().flatten());
+        let ready =
+            queues.flat_map(|queue| queue.parts[queue.parts.len() - from_end].iter().flatten());
         assert_eq!(
             of_type(memory, ready.copied(), table_of(target)),
             number(&report["finalizers"][key]),

@@ -49,7 +49,8 @@ fn maps<K: Ord + Debug, V: PartialEq + Debug>(
     for key in keys {
         let (a, b) = (ours.get(key), theirs.get(key));
         if a != b {
-            let say = |value: Option<&V>| value.map_or(String::new(), |value| format!("{value:x?}"));
+            let say =
+                |value: Option<&V>| value.map_or(String::new(), |value| format!("{value:x?}"));
             verdict.differ(facet, format!("{key:x?}"), say(a), say(b));
         }
     }
@@ -86,34 +87,59 @@ fn generations(verdict: &mut Verdict, ours: &Ours, theirs: &Testimony) {
     let a = ours.generations.iter();
     let a: BTreeMap<(usize, &str), Holding> = a
         .map(|((heap, generation), stats)| {
-            let seen = [stats.object_count, stats.object_bytes, stats.free_count, stats.free_bytes];
+            let seen = [
+                stats.object_count,
+                stats.object_bytes,
+                stats.free_count,
+                stats.free_bytes,
+            ];
             ((*heap, generation.name()), seen)
         })
         .collect();
     for ((heap, generation), stats) in &ours.generations {
         if stats.skipped_bytes > 0 {
             let what = format!("skipped in {} of heap {heap}", generation.name());
-            verdict.differ(Facet::Generations, what, stats.skipped_bytes.to_string(), "0");
+            verdict.differ(
+                Facet::Generations,
+                what,
+                stats.skipped_bytes.to_string(),
+                "0",
+            );
         }
     }
     maps(verdict, Facet::Generations, &a, &b);
     // What is counted is objects, not generations.
     let objects: u64 = b.values().map(|seen| seen[0] + seen[2]).sum();
     let generations = b.len() as u64;
-    verdict.count(Facet::Generations, usize::try_from(objects - generations.min(objects)).unwrap());
+    verdict.count(
+        Facet::Generations,
+        usize::try_from(objects - generations.min(objects)).unwrap(),
+    );
 }
 
 fn types(verdict: &mut Verdict, ours: &Ours, theirs: &Testimony) {
     let by_name = |tallies: &BTreeMap<Generation, (u64, u64)>| -> BTreeMap<String, (u64, u64)> {
         let named = tallies.iter();
-        named.map(|(g, tally)| (g.name().to_owned(), *tally)).collect()
+        named
+            .map(|(g, tally)| (g.name().to_owned(), *tally))
+            .collect()
     };
-    let a: BTreeMap<u64, _> = ours.types.iter().map(|(table, t)| (*table, by_name(t))).collect();
+    let a: BTreeMap<u64, _> = ours
+        .types
+        .iter()
+        .map(|(table, t)| (*table, by_name(t)))
+        .collect();
     // Free blocks are no objects to our walk: the comparison of generations has them.
     let real = || theirs.types.iter().filter(|entry| !entry.free);
-    let b: BTreeMap<u64, _> = real().map(|entry| (entry.method_table, entry.tallies.clone())).collect();
+    let b: BTreeMap<u64, _> = real()
+        .map(|entry| (entry.method_table, entry.tallies.clone()))
+        .collect();
     maps(verdict, Facet::Types, &a, &b);
-    let a: BTreeMap<u64, String> = ours.types.keys().map(|table| (*table, name(ours, *table))).collect();
+    let a: BTreeMap<u64, String> = ours
+        .types
+        .keys()
+        .map(|table| (*table, name(ours, *table)))
+        .collect();
     let b: BTreeMap<u64, String> = real()
         .map(|entry| (entry.method_table, without_assemblies(&entry.name)))
         .collect();
@@ -134,7 +160,9 @@ fn handles(verdict: &mut Verdict, ours: &Ours, theirs: &Testimony) {
         .map(|h| (h.address, (h.kind as u32, h.target, h.secondary)))
         .collect();
     let b = theirs.handles.iter();
-    let b = b.map(|h| (h.address, (h.kind, h.target, h.secondary))).collect();
+    let b = b
+        .map(|h| (h.address, (h.kind, h.target, h.secondary)))
+        .collect();
     maps(verdict, Facet::Handles, &a, &b);
 }
 
@@ -160,8 +188,18 @@ fn finalization(verdict: &mut Verdict, ours: &Ours, theirs: &Testimony) {
     }
     let queue = ours.runtime.finalization();
     let mut a: BTreeMap<u64, &str> = BTreeMap::new();
-    a.extend(queue.registered.iter().map(|(generation, object)| (*object, generation.name())));
-    a.extend(queue.ready_critical.iter().map(|object| (*object, "ready, critical")));
+    a.extend(
+        queue
+            .registered
+            .iter()
+            .map(|(generation, object)| (*object, generation.name())),
+    );
+    a.extend(
+        queue
+            .ready_critical
+            .iter()
+            .map(|object| (*object, "ready, critical")),
+    );
     a.extend(queue.ready.iter().map(|object| (*object, "ready")));
     a.retain(|_, place| {
         let told = !unknown.contains(*place);
@@ -172,14 +210,20 @@ fn finalization(verdict: &mut Verdict, ours: &Ours, theirs: &Testimony) {
     });
     maps(verdict, Facet::Finalization, &a, &b);
     if queue.thread.as_ref().map(|thread| thread.os_id) != Some(theirs.finalizer_os_id) {
-        let (a, b) = (format!("{:?}", queue.thread), theirs.finalizer_os_id.to_string());
+        let (a, b) = (
+            format!("{:?}", queue.thread),
+            theirs.finalizer_os_id.to_string(),
+        );
         verdict.differ(Facet::Finalization, "the finalizer thread", a, b);
     }
 }
 
 /// A field's own name as a part of the full name that our reader composes, unless a compiler made it.
 fn is_named(full: &str, field: &str) -> bool {
-    field.contains('<') || full.strip_suffix(field).is_some_and(|class| class.ends_with('.'))
+    field.contains('<')
+        || full
+            .strip_suffix(field)
+            .is_some_and(|class| class.ends_with('.'))
 }
 
 fn statics(verdict: &mut Verdict, ours: &Ours, theirs: &Testimony) {
@@ -193,7 +237,12 @@ fn statics(verdict: &mut Verdict, ours: &Ours, theirs: &Testimony) {
             if theirs.unanswered_statics.contains(&field.owner) {
                 verdict.accept(&accepted::GENERIC_STATICS);
             } else {
-                verdict.differ(Facet::Statics, &field.name, format!("{:#x}", field.object), "");
+                verdict.differ(
+                    Facet::Statics,
+                    &field.name,
+                    format!("{:#x}", field.object),
+                    "",
+                );
             }
             continue;
         };
@@ -224,12 +273,22 @@ fn thread_statics(verdict: &mut Verdict, ours: &Ours, theirs: &Testimony) {
         if b.is_none() && field.name.contains('<') && !theirs.unanswered_statics.is_empty() {
             verdict.accept(&accepted::GENERIC_STATICS);
         } else if b != Some(a) || !other.is_some_and(|other| is_named(&field.name, &other.field)) {
-            verdict.differ(Facet::ThreadStatics, &field.name, format!("{a:x?}"), format!("{b:x?}"));
+            verdict.differ(
+                Facet::ThreadStatics,
+                &field.name,
+                format!("{a:x?}"),
+                format!("{b:x?}"),
+            );
         }
     }
     for (slot, field) in slots {
         let what = format!("{}.{} at {slot:#x}", name(ours, field.owner), field.field);
-        verdict.differ(Facet::ThreadStatics, what, "", format!("{:#x}", field.object));
+        verdict.differ(
+            Facet::ThreadStatics,
+            what,
+            "",
+            format!("{:#x}", field.object),
+        );
     }
 }
 
@@ -238,11 +297,33 @@ fn threads(verdict: &mut Verdict, ours: &Ours, theirs: &Testimony) {
         .runtime
         .threads()
         .iter()
-        .map(|t| (t.address, (t.managed_id, t.os_id, t.state, t.preemptive_disabled, t.alloc_context)))
+        .map(|t| {
+            (
+                t.address,
+                (
+                    t.managed_id,
+                    t.os_id,
+                    t.state,
+                    t.preemptive_disabled,
+                    t.alloc_context,
+                ),
+            )
+        })
         .collect();
     let b = theirs.threads.iter();
     let b = b
-        .map(|t| (t.address, (t.managed_id, t.os_id, t.state, t.preemptive_disabled, t.alloc_context)))
+        .map(|t| {
+            (
+                t.address,
+                (
+                    t.managed_id,
+                    t.os_id,
+                    t.state,
+                    t.preemptive_disabled,
+                    t.alloc_context,
+                ),
+            )
+        })
         .collect();
     maps(verdict, Facet::Threads, &a, &b);
 }

@@ -25,18 +25,21 @@ impl Ours {
         let source = leakhound_archive::open_readable(dump).unwrap();
         let image = leakhound_dump::open_with(source, &options).unwrap();
         let runtime = Runtime::open(&image, &Options::default()).unwrap();
-        let walk = runtime.walk(
-            BTreeMap::<_, (u64, u64)>::new,
-            |tally, object| {
-                let entry = tally.entry((object.type_id, object.generation)).or_default();
-                entry.0 += 1;
-                entry.1 += object.size;
-            },
-        );
+        let walk = runtime.walk(BTreeMap::<_, (u64, u64)>::new, |tally, object| {
+            let entry = tally
+                .entry((object.type_id, object.generation))
+                .or_default();
+            entry.0 += 1;
+            entry.1 += object.size;
+        });
         let mut types: BTreeMap<u64, BTreeMap<Generation, (u64, u64)>> = BTreeMap::new();
         for ((id, generation), tally) in walk.accumulators.into_iter().flatten() {
             let table = runtime.type_info(id).unwrap().method_table;
-            let entry = types.entry(table).or_default().entry(generation).or_default();
+            let entry = types
+                .entry(table)
+                .or_default()
+                .entry(generation)
+                .or_default();
             entry.0 += tally.0;
             entry.1 += tally.1;
         }

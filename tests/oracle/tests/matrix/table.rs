@@ -53,24 +53,51 @@ impl Table {
         let text = self.markdown(title);
         println!("{text}");
         if let Some(file) = std::env::var_os(TABLE_FILE) {
-            let file = std::fs::File::options().create(true).append(true).open(file);
-            file.unwrap().write_all(format!("{text}\n").as_bytes()).unwrap();
+            let file = std::fs::File::options()
+                .create(true)
+                .append(true)
+                .open(file);
+            file.unwrap()
+                .write_all(format!("{text}\n").as_bytes())
+                .unwrap();
         }
     }
 
     pub fn assert_equal(&self) {
         let mut text = String::new();
         for verdict in self.verdicts.iter().filter(|v| !v.differences.is_empty()) {
-            writeln!(text, "{}: {} differences", verdict.label, verdict.differences.len()).unwrap();
+            writeln!(
+                text,
+                "{}: {} differences",
+                verdict.label,
+                verdict.differences.len()
+            )
+            .unwrap();
             for d in verdict.differences.iter().take(SHOWN) {
                 let title = d.facet.title();
-                writeln!(text, "  {title}: {}: ours {:?}, theirs {:?}", d.what, d.ours, d.theirs).unwrap();
+                writeln!(
+                    text,
+                    "  {title}: {}: ours {:?}, theirs {:?}",
+                    d.what, d.ours, d.theirs
+                )
+                .unwrap();
             }
         }
         assert!(text.is_empty(), "{text}");
         for verdict in &self.verdicts {
-            for facet in [Facet::Segments, Facet::Generations, Facet::Types, Facet::Statics, Facet::Threads] {
-                assert!(verdict.compared[&facet] > 0, "{}: nothing was compared of {}", verdict.label, facet.title());
+            for facet in [
+                Facet::Segments,
+                Facet::Generations,
+                Facet::Types,
+                Facet::Statics,
+                Facet::Threads,
+            ] {
+                assert!(
+                    verdict.compared[&facet] > 0,
+                    "{}: nothing was compared of {}",
+                    verdict.label,
+                    facet.title()
+                );
             }
         }
     }

@@ -58,6 +58,8 @@ problems! {
     DamagedThreadList = "thread lists that are cyclic, too long or unreadable",
     /// A table of a module that could not be read.
     DamagedModule = "tables of modules that could not be read",
+    /// The table of sync blocks ends before it should.
+    DamagedSyncTable = "tables of sync blocks that could not be read to their end",
     /// A count above its limit.
     LimitReached = "counts that are larger than anything plausible and were cut",
 }

@@ -5,6 +5,7 @@
 use crate::completeness::Problem;
 use crate::gc_vars::GcVars;
 use crate::limits;
+use crate::locks::MonitorLock;
 use crate::method_table::could_be;
 use crate::runtime::Runtime;
 use crate::segments::{Generation, Heap};
@@ -34,16 +35,45 @@ pub struct FinalizerThread {
     pub managed_id: u32,
     /// It is inside of a finalizer: it runs managed code, or has called out of it. One dump cannot tell blocked from slow.
     pub busy: bool,
+    /// What it does, as far as one moment tells.
+    pub state: FinalizerState,
+    /// The state is proved: it waits for work, runs managed code, or waits for a lock that another thread holds.
+    pub sure: bool,
+    /// Methods that called into the runtime or native code, the innermost first.
+    pub calls: Vec<String>,
+    /// The system call it is in, when the dump tells.
+    pub system_call: Option<&'static str>,
+    /// The object whose finalizer runs, as far as its stack tells; the outermost candidate first.
+    pub running: Vec<u64>,
+    /// The lock it waits for.
+    pub lock: Option<MonitorLock>,
+}
+
+/// What the finalizer thread does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinalizerState {
+    /// It waits for work.
+    Idle,
+    /// It runs a finalizer.
+    Busy,
+    /// A finalizer waits for something.
+    Blocked,
+}
+
+impl FinalizerState {
+    /// As it is written: `idle`, `busy`, `blocked`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        ["idle", "busy", "blocked"][self as usize]
+    }
 }
 
 impl Runtime {
     /// Reads the queues of all heaps.
     #[must_use]
     pub fn finalization(&self) -> Finalization {
-        let mut all = Finalization {
-            thread: self.finalizer_thread_state(),
-            ..Finalization::default()
-        };
+        let mut all = Finalization::default();
         let mut seen = std::collections::HashSet::new();
         for heap in &self.heaps.heaps {
             if !seen.insert(heap.finalize_queue)
@@ -52,6 +82,7 @@ impl Runtime {
                 self.log.count(Problem::DamagedFinalizationQueue);
             }
         }
+        all.thread = self.finalizer_thread(&all);
         all
     }
 
@@ -105,34 +136,71 @@ impl Runtime {
         Some(())
     }
 
-    fn finalizer_thread_state(&self) -> Option<FinalizerThread> {
+    fn finalizer_thread(&self, queues: &Finalization) -> Option<FinalizerThread> {
         let thread = self
             .threads
             .iter()
             .find(|t| t.address == self.finalizer_thread)?;
+        let frames = self.frames(thread);
         // Idle, its chain of frames has exactly one: the handler that catches what managed code throws into native code.
-        let busy = thread.preemptive_disabled || self.frame_count(thread.address) > 1;
-        Some(FinalizerThread {
+        let busy = thread.preemptive_disabled || frames.len() > 1;
+        let mut state = FinalizerThread {
             os_id: thread.os_id,
             managed_id: thread.managed_id,
             busy,
-        })
+            state: FinalizerState::Idle,
+            sure: true,
+            calls: frames.into_iter().filter_map(|f| f.method).collect(),
+            system_call: None,
+            running: Vec::new(),
+            lock: None,
+        };
+        if !busy {
+            return Some(state);
+        }
+        state.state = FinalizerState::Busy;
+        let held = self.stack_objects(thread);
+        state.running = self.being_finalized(queues, &held);
+        if thread.preemptive_disabled {
+            return Some(state);
+        }
+        let call = self.system_call(thread);
+        state.system_call = call.and_then(|c| c.name);
+        state.lock = self.sync_blocks().and_then(|blocks| {
+            blocks.locks.into_iter().find(|lock| {
+                lock.entering > 0
+                    && lock.held
+                    && lock.owner != Some(thread.managed_id)
+                    && held.contains(&lock.object)
+            })
+        });
+        state.sure = state.lock.is_some();
+        if state.lock.is_some() || call.is_some_and(|c| c.waits) {
+            state.state = FinalizerState::Blocked;
+        }
+        Some(state)
     }
 
-    /// Links of a thread's chain of frames; the last one is all ones.
-    fn frame_count(&self, thread: u64) -> usize {
-        let mut frame = thread
-            .checked_add(self.layout.thread.frame)
-            .and_then(|at| self.memory.u64(at));
-        let mut count = 0;
-        while let Some(at) = frame.filter(|at| *at != u64::MAX && could_be(*at)) {
-            count += 1;
-            if count >= limits::FRAMES {
-                break;
-            }
-            frame = self.memory.u64(at + 8);
-        }
-        count
+    /// Objects on the finalizer thread's stack that have a finalizer and stand in no queue: the runtime takes an object out before
+    /// it calls its finalizer. What lies nearest to the stack's base was called first.
+    fn being_finalized(&self, queues: &Finalization, held: &[u64]) -> Vec<u64> {
+        let registered = queues.registered.iter().map(|(_, object)| object);
+        let queued: std::collections::HashSet<&u64> = registered
+            .chain(&queues.ready)
+            .chain(&queues.ready_critical)
+            .collect();
+        let mut running: Vec<u64> = held
+            .iter()
+            .filter(|object| !queued.contains(object))
+            .copied()
+            .filter(|object| {
+                self.type_of(*object)
+                    .and_then(|id| self.type_info(id))
+                    .is_some_and(|info| info.finalizable)
+            })
+            .collect();
+        running.reverse();
+        running
     }
 }
 

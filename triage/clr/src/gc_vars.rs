@@ -17,6 +17,10 @@ pub(crate) struct GcVars {
     pub current_background_state: u64,
     pub ephemeral_segment: u64,
     pub alloc_allocated: u64,
+    /// `gc_global_mechanisms`: an array of counters.
+    pub global_mechanisms: u64,
+    /// `oom_history` of workstation GC.
+    pub oom_info: u64,
     pub finalize_queue: u64,
     pub heap_count: u64,
     pub heaps: u64,
@@ -96,6 +100,8 @@ impl GcVars {
             current_background_state: field(72),
             ephemeral_segment: field(80),
             alloc_allocated: field(120),
+            global_mechanisms: field(40),
+            oom_info: field(136),
             finalize_queue: field(144),
             heap_count: field(176),
             heaps: field(184),

@@ -11,11 +11,16 @@
 //! what it proved: a layout that does not fit is refused, damage is counted in [`Completeness`], and no byte of a dump can make
 //! it panic, loop for ever or allocate without a cap.
 
+mod app_properties;
 pub mod completeness;
 mod dac_table;
 mod descriptor;
+mod dictionaries;
+mod exceptions;
 mod fields;
 mod finalization;
+mod frames;
+mod gc_state;
 mod gc_vars;
 mod gcdesc;
 mod handles;
@@ -23,6 +28,9 @@ mod histogram;
 mod image_ranges;
 mod layout;
 pub mod limits;
+mod load_contexts;
+mod loader_allocator;
+mod locks;
 pub mod metadata;
 mod method_table;
 mod modules;
@@ -30,6 +38,7 @@ mod names;
 mod parallel;
 mod pe;
 mod peek;
+mod process_start;
 mod references;
 mod runtime;
 mod segments;
@@ -46,13 +55,19 @@ mod walk;
 mod window;
 
 pub use completeness::{Completeness, Problem};
+pub use exceptions::ExceptionInfo;
 pub use fields::{Field, FieldKind};
-pub use finalization::{Finalization, FinalizerThread};
+pub use finalization::{Finalization, FinalizerState, FinalizerThread};
+pub use frames::{Frame, SystemCall};
+pub use gc_state::{Budget, GcState, LastCollection, LatencyMode, Mechanisms, OutOfMemory};
 pub use handles::{Handle, HandleKind};
 pub use histogram::{Histogram, Tally};
 pub use layout::LayoutSource;
+pub use load_contexts::LoadContext;
+pub use locks::{MonitorLock, SyncBlocks};
 pub use modules::{Module, ModuleInfo};
 pub use peek::{Peek, Peeker};
+pub use process_start::ProcessStart;
 pub use references::{Edges, References};
 pub use runtime::{NoRuntime, Options, Runtime, RuntimeInfo};
 pub use segments::{Generation, Heap, HeapRange, Segment};

@@ -76,3 +76,13 @@ pub const DESCRIPTOR_POINTERS: usize = 4_096;
 pub const DESCRIPTOR_NAMES: usize = 16_384;
 /// Bytes of one of the runtime's own structures: the largest, `Thread` and `AppDomain`, have about 4,000.
 pub const STRUCTURE_BYTES: u64 = 1 << 16;
+/// Entries of the table of sync blocks: an object's header has 26 bits for its index.
+pub const SYNC_BLOCKS: u32 = 1 << 26;
+/// Entries of one dictionary of the framework's that are read.
+pub const DICTIONARY_ENTRIES: u32 = 1 << 16;
+/// Load contexts of one process.
+pub const LOAD_CONTEXTS: usize = 65_536;
+/// Bytes from the start of the main thread's stack to the end of its environment: the kernel's own limit is 6 MB.
+pub const ENVIRONMENT_BYTES: u64 = 8 << 20;
+/// Arguments and variables that a process was started with.
+pub const ENVIRONMENT_ENTRIES: usize = 65_536;

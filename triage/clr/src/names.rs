@@ -29,6 +29,8 @@ pub(crate) enum TypeName {
     Pointer(Box<TypeName>),
     /// `ref T`.
     ByRef(Box<TypeName>),
+    /// `delegate*<A, R>`: arguments, then what it returns.
+    Function(Vec<TypeName>),
     /// Anything whose text is all there is.
     Text(String),
 }
@@ -123,8 +125,37 @@ impl TypeName {
                 out.push_str("ref ");
                 to.write(spelling, depth + 1, out);
             }
+            Self::Function(types) => {
+                out.push_str("delegate*");
+                write_arguments(types, '<', '>', spelling, depth, out);
+            }
             Self::Text(text) => out.push_str(text),
         }
+    }
+
+    /// The class the programmer wrote around one that the compiler made, and that one's kind.
+    pub fn made_inside(&self) -> Option<(Self, &Generated)> {
+        let Self::Named {
+            namespace,
+            parts,
+            arguments,
+        } = self
+        else {
+            return None;
+        };
+        let generated = parts.last()?.generated.as_ref()?;
+        let written: Vec<Part> = parts
+            .iter()
+            .take_while(|p| p.generated.is_none())
+            .cloned()
+            .collect();
+        let arity: usize = written.iter().map(|p| split_arity(&p.name).1).sum();
+        let owner = Self::Named {
+            namespace: namespace.clone(),
+            arguments: arguments.iter().take(arity).cloned().collect(),
+            parts: written,
+        };
+        Some((owner, generated))
     }
 }
 
@@ -193,7 +224,7 @@ fn write_named(
             owner.push('.');
         }
         let (name, arity) = split_arity(&part.name);
-        owner.push_str(name);
+        owner.push_str(generated::file_scoped(name).unwrap_or(name));
         let (own, others) = rest.split_at(arity.min(rest.len()));
         write_arguments(own, '<', '>', spelling, depth, &mut owner);
         rest = others;

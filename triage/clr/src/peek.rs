@@ -5,6 +5,7 @@
 
 use crate::completeness::Log;
 use crate::finalization::ready_count;
+use crate::gc_state;
 use crate::gc_vars::GcVars;
 use crate::handles::{HandleKind, HandleReader};
 use crate::runtime::{NoRuntime, Options, Runtime};
@@ -18,6 +19,8 @@ pub struct Peeker {
     memory: Arc<dyn Memory>,
     vars: GcVars,
     server: bool,
+    /// The first heap's table of collections, when it was found.
+    collections: Option<u64>,
 }
 
 /// What one peek saw.
@@ -31,6 +34,8 @@ pub struct Peek {
     pub finalizer_ready: Option<u64>,
     /// Handles by kind; unknown when the tables were being changed.
     pub handles: Option<BTreeMap<HandleKind, u64>>,
+    /// Collections of generation 0, 1 and 2 so far, as `GC.CollectionCount` tells.
+    pub collections: Option<[u64; 3]>,
     /// A collection is moving objects.
     pub gc_in_progress: bool,
 }
@@ -63,6 +68,10 @@ impl Peeker {
             memory: Arc::clone(&runtime.memory),
             vars: runtime.vars.clone(),
             server: runtime.info.server_gc,
+            collections: gc_state::dynamic_data_places(&*runtime.memory, &runtime.vars)
+                .first()
+                .copied()
+                .flatten(),
         })
     }
 
@@ -98,6 +107,9 @@ impl Peeker {
         };
         reader.each(|handle| *handles.entry(handle.kind).or_default() += 1);
         peek.handles = log.snapshot().is_whole().then_some(handles);
+        peek.collections = self
+            .collections
+            .and_then(|table| gc_state::collections(memory, &self.vars, table));
         peek.gc_in_progress = invalid_before != 0 || memory.u32(self.vars.invalid_count)? != 0;
         Some(peek)
     }

@@ -17,6 +17,7 @@ use crate::version::{self, Version};
 use crate::walk::{Object, Walk, Walker};
 use leakhound_dump::{Memory, MemoryExt, Module, ProcessImage};
 use serde::Serialize;
+use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 /// How to read a runtime.
@@ -116,6 +117,7 @@ pub struct Runtime {
     pub(crate) os_threads: Vec<leakhound_dump::Thread>,
     pub(crate) info: RuntimeInfo,
     pub(crate) vars: GcVars,
+    pub(crate) dac_table: DacTable,
     pub(crate) layout: Layout,
     pub(crate) heaps: Heaps,
     pub(crate) ranges: Vec<HeapRange>,
@@ -128,6 +130,8 @@ pub struct Runtime {
     pub(crate) finalizer_thread: u64,
     pub(crate) ref_maps: RwLock<Vec<Option<Arc<RefMap>>>>,
     pub(crate) type_infos: RwLock<Vec<Option<Arc<TypeInfo>>>>,
+    /// Managed loader allocators by module, as far as looked for.
+    pub(crate) loader_allocators: RwLock<HashMap<u64, Option<u64>>>,
     pub(crate) log: Arc<Log>,
 }
 
@@ -235,7 +239,9 @@ impl Runtime {
             finalizer_thread: anchors.finalizer_thread,
             ref_maps: RwLock::default(),
             type_infos: RwLock::default(),
+            loader_allocators: RwLock::default(),
             vars: found.vars,
+            dac_table: found.table,
             layout: chosen.layout,
             memory,
             log,

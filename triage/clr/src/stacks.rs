@@ -5,6 +5,7 @@
 use crate::limits;
 use crate::runtime::Runtime;
 use crate::snapshot::Snapshot;
+use crate::threads::ManagedThread;
 use leakhound_dump::Memory;
 use serde::Serialize;
 use std::collections::HashSet;
@@ -50,6 +51,29 @@ impl Runtime {
             });
         }
         all
+    }
+}
+
+impl Runtime {
+    /// Addresses of objects on a thread's stack, each once, in the order of the stack from its top. A word counts when it lies in
+    /// the heap and what it leads to starts with a type.
+    pub(crate) fn stack_objects(&self, thread: &ManagedThread) -> Vec<u64> {
+        let Some(os) = self.os_threads.iter().find(|t| t.os_id == thread.os_id) else {
+            return Vec::new();
+        };
+        let mut objects = Vec::new();
+        let mut seen = HashSet::new();
+        scan(&*self.memory, os.sp, &mut |word| {
+            let after = self.ranges.partition_point(|r| r.start <= word);
+            let inside = after
+                .checked_sub(1)
+                .and_then(|i| self.ranges.get(i))
+                .is_some_and(|range| word < range.end && word.is_multiple_of(8));
+            if inside && seen.insert(word) && self.type_of(word).is_some() {
+                objects.push(word);
+            }
+        });
+        objects
     }
 }
 

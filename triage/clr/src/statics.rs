@@ -9,9 +9,9 @@ use crate::layout::StaticsLayout;
 use crate::limits;
 use crate::method_table::{MethodTable, could_be};
 use crate::modules::{self, Module};
-use crate::names::Spelling;
+use crate::names::{Generated, Spelling, TypeName, generated};
 use crate::runtime::Runtime;
-use leakhound_dump::MemoryExt;
+use leakhound_dump::{MemoryExt, Os};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -32,6 +32,36 @@ pub struct StaticField {
     /// Method table of the class.
     #[serde(skip)]
     pub owner: u64,
+}
+
+/// A class with static fields: its full and its short name.
+pub(crate) struct StaticsOwner {
+    names: (String, String),
+    made: Option<MadeByCompiler>,
+}
+
+/// What is told of a class that the compiler made instead of its own name.
+struct MadeByCompiler {
+    owner: (String, String),
+    generated: Generated,
+    methods: Vec<String>,
+}
+
+impl StaticsOwner {
+    /// Full and short name of a field: `Namespace.Type.field`, or what a field that the compiler made up holds.
+    pub fn name(&self, field: &Field) -> (String, String) {
+        let cached = self.made.as_ref().and_then(|made| {
+            let methods: Vec<&str> = made.methods.iter().map(String::as_str).collect();
+            let cached = generated::cached(&made.generated, &field.raw_name, &methods)?;
+            Some((cached.write(&made.owner.0), cached.write(&made.owner.1)))
+        });
+        cached.unwrap_or_else(|| {
+            (
+                format!("{}.{}", self.names.0, field.name),
+                format!("{}.{}", self.names.1, field.name),
+            )
+        })
+    }
 }
 
 impl Runtime {
@@ -63,10 +93,11 @@ impl Runtime {
                 if !slots.insert(slot) || (object != 0 && !could_be(object)) {
                     continue;
                 }
-                let (full, short) = owner.get_or_insert_with(|| self.owner_names(&table));
+                let owner = owner.get_or_insert_with(|| self.owner_of_statics(&table));
+                let (name, short_name) = owner.name(field);
                 all.push(StaticField {
-                    name: format!("{full}.{}", field.name),
-                    short_name: format!("{short}.{}", field.name),
+                    name,
+                    short_name,
                     slot,
                     object,
                     boxed_struct: field.kind == FieldKind::Struct,
@@ -78,9 +109,32 @@ impl Runtime {
         all
     }
 
-    pub(crate) fn owner_names(&self, table: &MethodTable) -> (String, String) {
+    /// How the static fields of a class are named.
+    pub(crate) fn owner_of_statics(&self, table: &MethodTable) -> StaticsOwner {
         let name = self.type_name(table.address);
-        (name.spell(Spelling::Full), name.spell(Spelling::Short))
+        let spell = |name: &TypeName| (name.spell(Spelling::Full), name.spell(Spelling::Short));
+        let made = name.made_inside().map(|(owner, generated)| MadeByCompiler {
+            owner: spell(&owner),
+            generated: generated.clone(),
+            methods: self.method_names(table),
+        });
+        StaticsOwner {
+            names: spell(&name),
+            made,
+        }
+    }
+
+    fn method_names(&self, table: &MethodTable) -> Vec<String> {
+        let read = || {
+            let module = self.module_of_table(table)?;
+            let metadata = module.metadata.as_ref()?;
+            let methods = metadata
+                .methods_of(self.type_def_of(table)?)
+                .take(limits::FIELDS)
+                .filter_map(|row| metadata.method_name(row));
+            Some(methods.map(str::to_owned).collect())
+        };
+        read().unwrap_or_default()
     }
 
     /// Every loaded class of every module: definitions and generic instances.
@@ -116,7 +170,7 @@ impl Runtime {
     }
 
     /// Start of a class's static references and its fields; `None` when it has none or was never initialized.
-    fn static_storage(&self, table: &MethodTable) -> Option<(u64, Vec<Field>)> {
+    pub(crate) fn static_storage(&self, table: &MethodTable) -> Option<(u64, Vec<Field>)> {
         match self.layout.statics {
             StaticsLayout::PerType => {
                 let references = self.memory.u64(self.statics_record(table)?)? & !1;
@@ -128,12 +182,19 @@ impl Runtime {
                     .u64(table.module.checked_add(block)?)
                     .filter(|b| could_be(*b))?;
                 let (place, fields) = match self.dynamic_statics(table) {
+                    None if table.has_dynamic_statics() => return None,
                     None => (block.checked_add(32)?, self.own_fields(table)),
                     Some((id, list)) => {
                         let entry =
                             self.class_entry(block.checked_add(8)?, block.checked_add(16)?, id)?;
                         let module: Arc<Module> = self.module_of_table(table)?;
-                        (entry, self.field_list(table, &module, list))
+                        let fields = self.field_list(table, &module, list);
+                        if table.is_collectible(false) {
+                            let handle = self.memory.u64(entry)?;
+                            let array = self.loader_handle(module.address, handle)?;
+                            return Some((array.checked_add(16)?, fields));
+                        }
+                        (entry, fields)
                     }
                 };
                 let references = self.memory.u64(place)?;
@@ -148,16 +209,29 @@ impl Runtime {
         (table.flags2 & HAS_DYNAMIC_STATICS != 0).then(|| table.auxiliary.checked_sub(24))?
     }
 
-    /// `GenericsStaticsInfo` (up to 8): the class's number in its module's table, and its own field descriptors.
+    /// Of a class whose statics lie apart from its module's (up to 8): its number in the module's table, and its field descriptors.
+    ///
+    /// Generic instances have a `GenericsStaticsInfo` with both. Classes of collectible and of emitted modules keep the number in
+    /// `EEClassOptionalFields::m_cbModuleDynamicID` (vm/class.h): at 16 on Linux; Windows has fields of COM before it.
     pub(crate) fn dynamic_statics(&self, table: &MethodTable) -> Option<(u64, u64)> {
+        /// vm/methodtable.h, `enum_flag_StaticsMask_Generics`.
+        const GENERIC: u32 = 4;
         if !table.has_dynamic_statics() {
             return None;
         }
-        let info = table.optional_members()?;
-        let (list, id) = (
-            self.memory.u64(info)?,
-            self.memory.u64(info.checked_add(8)?)?,
-        );
+        let (list, id) = if table.flags & GENERIC != 0 {
+            let info = table.optional_members()?;
+            let id = self.memory.u64(info.checked_add(8)?)?;
+            (self.memory.u64(info)?, id)
+        } else {
+            let class = table.class(&*self.memory)?;
+            let optional = self
+                .memory
+                .u64(class.checked_add(8)?)
+                .filter(|o| could_be(*o) && self.layout.os == Os::Linux)?;
+            let id = self.memory.u32(optional.checked_add(16)?)?;
+            (self.memory.u64(class.checked_add(24)?)?, u64::from(id))
+        };
         could_be(list).then_some((id, list))
     }
 

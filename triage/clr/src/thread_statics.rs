@@ -49,10 +49,11 @@ impl Runtime {
                     let Some(object) = self.memory.u64(slot).filter(|o| could_be(*o)) else {
                         continue;
                     };
-                    let (full, short) = owner.get_or_insert_with(|| self.owner_names(&table));
+                    let owner = owner.get_or_insert_with(|| self.owner_of_statics(&table));
+                    let (name, short_name) = owner.name(field);
                     all.push(ThreadStaticField {
-                        name: format!("{full}.{}", field.name),
-                        short_name: format!("{short}.{}", field.name),
+                        name,
+                        short_name,
                         managed_thread_id: thread.managed_id,
                         slot,
                         object,
@@ -132,9 +133,15 @@ impl Runtime {
                     .u64(blocks.checked_add(module * 8)?)
                     .filter(|b| could_be(*b))?;
                 let place = match self.dynamic_statics(table) {
+                    None if table.has_dynamic_statics() => return None,
                     None => block.checked_add(16)?,
                     Some((id, _)) => self.class_entry(block, block.checked_add(8)?, id)?,
                 };
+                if table.is_collectible(false) {
+                    let module = self.module_of_table(table)?;
+                    let array = self.loader_handle(module.address, memory.u64(place)?)?;
+                    return array.checked_add(16);
+                }
                 // A handle of an object[]; offsets count from its first element.
                 let handle = memory.u64(place).filter(|h| could_be(*h))?;
                 memory.u64(handle).filter(|o| could_be(*o))?.checked_add(16)

@@ -6,7 +6,7 @@ use crate::limits;
 use crate::metadata::Metadata;
 use crate::method_table::{MethodTable, could_be};
 use crate::modules::Module;
-use crate::names::{Generated, Part, Spelling, TypeName};
+use crate::names::{Generated, Part, Spelling, TypeName, generated};
 use crate::runtime::Runtime;
 use crate::shapes::TypeId;
 use leakhound_dump::MemoryExt;
@@ -252,10 +252,14 @@ impl Runtime {
 
     /// vm/typedesc.h: pointers, references, type variables, function pointers.
     fn type_desc_name(&self, at: u64, depth: usize, nodes: &mut usize) -> TypeName {
+        // Behind a template or the exposed object's handle; in 5 to 8 there is neither.
         let mut argument = |at: u64| {
-            self.memory
-                .u64(at.checked_add(16)?)
-                .map(|handle| Box::new(self.type_name_within(handle, depth + 1, nodes)))
+            let handle = [16, 8].into_iter().find_map(|offset| {
+                self.memory
+                    .u64(at.checked_add(offset)?)
+                    .filter(|handle| self.is_type_handle(*handle))
+            })?;
+            Some(Box::new(self.type_name_within(handle, depth + 1, nodes)))
         };
         match self.memory.u32(at).map(|flags| flags & 0xFF) {
             Some(0x0F) => argument(at).map(TypeName::Pointer),
@@ -268,11 +272,51 @@ impl Runtime {
                     bounds: template.as_ref().is_some_and(MethodTable::has_bounds),
                 }
             }),
-            Some(0x1B) => Some(TypeName::Text("delegate*".into())),
+            Some(0x1B) => Some(self.function_pointer_name(at, depth, nodes)),
             Some(0x13 | 0x1E) => Some(TypeName::Text("T".into())),
             _ => None,
         }
         .unwrap_or_else(|| TypeName::Text(format!("unreadable type {at:#x}")))
+    }
+
+    /// A method table, or the tagged address of a description whose kind is known.
+    fn is_type_handle(&self, handle: u64) -> bool {
+        if handle & 3 == 2 {
+            let kind = self.memory.u32(handle & !2).map(|flags| flags & 0xFF);
+            return could_be(handle & !2)
+                && matches!(kind, Some(0x0F | 0x10 | 0x13 | 0x14 | 0x1B | 0x1D | 0x1E));
+        }
+        MethodTable::read_loaded(&*self.memory, handle).is_some()
+    }
+
+    /// `FnPtrTypeDesc`: number of arguments, calling convention, then the types, what it returns first. The words before them grew:
+    /// nothing in 3.1, the exposed object's handle and the loader's module since.
+    fn function_pointer_name(&self, at: u64, depth: usize, nodes: &mut usize) -> TypeName {
+        let handles = [(24, 32), (16, 24), (4, 16)]
+            .into_iter()
+            .find_map(|(count, first)| {
+                let count = at.checked_add(count).and_then(|at| self.memory.u32(at))?;
+                if count >= u32::from(limits::GENERIC_ARGUMENTS) {
+                    return None;
+                }
+                (0..=u64::from(count))
+                    .map(|i| {
+                        self.memory
+                            .u64(at.checked_add(first + i * 8)?)
+                            .filter(|handle| self.is_type_handle(*handle))
+                    })
+                    .collect::<Option<Vec<u64>>>()
+            });
+        match handles.as_deref() {
+            Some([result, arguments @ ..]) => TypeName::Function(
+                arguments
+                    .iter()
+                    .chain([result])
+                    .map(|handle| self.type_name_within(*handle, depth + 1, nodes))
+                    .collect(),
+            ),
+            _ => TypeName::Text("delegate*".into()),
+        }
     }
 
     /// The method table of an array type that 3.1 stores as an `ArrayTypeDesc`: `m_TemplateMT`, absolute or, in precompiled
@@ -317,7 +361,7 @@ fn definition_name(metadata: &Metadata, rid: u32) -> Option<(String, Vec<Part>)>
     let mut at = rid;
     loop {
         let definition = metadata.type_def(at)?;
-        let generated = definition.name.starts_with('<').then(|| {
+        let generated = generated::may_be(definition.name).then(|| {
             let fields: Vec<&str> = metadata
                 .fields_of(at)
                 .take(limits::FIELDS)

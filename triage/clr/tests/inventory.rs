@@ -611,6 +611,13 @@ fn a_peek_at_a_live_process_sees_what_the_target_says() {
             "{version}: {peek:?}"
         );
         assert!(!peek.gc_in_progress);
+        // No collection came between the report and this.
+        let counts = ["gen0", "gen1", "gen2"].map(|g| {
+            report["runtime"][format!("{g}_collections")]
+                .as_u64()
+                .unwrap()
+        });
+        assert_eq!(peek.collections, Some(counts), "{version}");
         // A budget of 1 ms in release builds on an idle machine; here other tests compete.
         assert!(took.as_millis() < 250, "{version}: {took:?}");
         let pid = service.pid();

@@ -9,6 +9,9 @@ mod calibrate;
 mod choose;
 mod net10;
 mod net31;
+mod net5;
+mod net6;
+mod net7;
 mod net8;
 mod net9;
 
@@ -204,15 +207,23 @@ pub(crate) enum StaticsLayout {
 /// Every table, oldest first.
 const TABLES: &[fn() -> Layout] = &[
     net31::linux_x64,
+    net5::linux_x64,
+    net5::windows_x64,
+    net6::linux_x64,
+    net6::windows_x64,
+    net7::linux_x64,
+    net7::windows_x64,
     net8::linux_x64,
     net9::linux_x64,
     net10::linux_x64,
 ];
 
-/// Tables that may serve a runtime: those of its version, or of every version when that is unknown.
+/// Tables that may serve a runtime: those of its version, or of every version when that is unknown, the proved ones first.
 pub(crate) fn candidates(version: Option<(u16, u16)>, os: Os, arch: Arch) -> Vec<Layout> {
     let fits = |l: &Layout| l.os == os && l.arch == arch && version.is_none_or(|v| v == l.version);
-    TABLES.iter().map(|table| table()).filter(fits).collect()
+    let mut tables: Vec<Layout> = TABLES.iter().map(|table| table()).filter(fits).collect();
+    tables.sort_by_key(|table| !table.proven);
+    tables
 }
 
 /// Versions that have a table, for messages: `8.0 (Linux X64), …`.

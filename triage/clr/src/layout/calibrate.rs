@@ -70,16 +70,22 @@ pub(super) fn repair(scene: &Scene<'_>, layout: &mut Layout, anchors: &Anchors) 
     let mut found = Layout::unknown(table.version, table.os, table.arch);
     found.dac = table.dac.clone();
     search(scene, &mut found, Some(anchors.finalizer_thread));
-    let changes = merge(layout, &found);
+    let Changes { corrected, added } = merge(layout, &found);
     let name = format!("{}.{}", table.version.0, table.version.1);
     let mut notes = Vec::new();
-    if !changes.is_empty() {
+    if !corrected.is_empty() {
         notes.push(format!(
-            "The layout table of .NET {name} does not fit this process everywhere: corrected by calibration: {}.",
-            changes.join(", ")
+            "The layout table of .NET {name} does not fit this process everywhere; corrected by calibration: {}.",
+            corrected.join(", ")
         ));
-        notes.extend(missing(layout, false));
     }
+    if !added.is_empty() {
+        notes.push(format!(
+            "The layout of .NET {name} was computed from sources and never proved on a dump; calibration added what it lacks: {}.",
+            added.join(", ")
+        ));
+    }
+    notes.extend(missing(layout, false));
     notes
 }
 
@@ -127,15 +133,29 @@ fn search(scene: &Scene<'_>, layout: &mut Layout, finalizer: Option<u64>) {
     }
 }
 
-/// Takes over what calibration found and the table says otherwise; gives up what it could not confirm and what would lead to
-/// false names. Returns the names of what changed.
-fn merge(layout: &mut Layout, found: &Layout) -> Vec<&'static str> {
-    let mut changes = Vec::new();
+/// What calibration did to a table.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Changes {
+    /// What the table had otherwise.
+    corrected: Vec<&'static str>,
+    /// What the table did not have.
+    added: Vec<&'static str>,
+}
+
+/// Takes over what calibration found and the table says otherwise, or not at all; gives up what it could not confirm and what
+/// would lead to false names.
+fn merge(layout: &mut Layout, found: &Layout) -> Changes {
+    let mut changes = Changes::default();
     let mut take = |name: &'static str, own: &mut u64, found: u64| {
-        if found != NOWHERE && *own != found {
-            *own = found;
-            changes.push(name);
+        if found == NOWHERE || *own == found {
+            return;
         }
+        if *own == NOWHERE {
+            changes.added.push(name);
+        } else {
+            changes.corrected.push(name);
+        }
+        *own = found;
     };
     let (own, other) = (&mut layout.thread, &found.thread);
     take("thread ids", &mut own.os_id, other.os_id);
@@ -194,20 +214,26 @@ fn merge(layout: &mut Layout, found: &Layout) -> Vec<&'static str> {
         && found.thread.alloc_context != layout.thread.alloc_context
     {
         layout.thread.alloc_context = found.thread.alloc_context;
-        changes.push("allocation contexts");
+        changes.corrected.push("allocation contexts");
     }
     if found.module.type_def_map != NOWHERE && found.token != layout.token {
         layout.token = found.token;
-        changes.push("type tokens");
+        changes.corrected.push("type tokens");
     }
     // A wrong place of statics names the wrong objects: only a confirmed one is kept.
     if found.statics != layout.statics {
+        let lacked =
+            matches!(layout.statics, StaticsLayout::PerModule { block, .. } if block == NOWHERE);
         layout.statics = found.statics.clone();
-        changes.push("static fields");
+        if lacked {
+            changes.added.push("static fields");
+        } else {
+            changes.corrected.push("static fields");
+        }
     }
     if found.thread.statics == NOWHERE && layout.thread.statics != NOWHERE {
         layout.thread.statics = NOWHERE;
-        changes.push("thread statics (not found)");
+        changes.corrected.push("thread statics (not found)");
     }
     changes
 }

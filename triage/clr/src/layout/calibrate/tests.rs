@@ -6,7 +6,14 @@ use crate::runtime::{Options, Runtime};
 use leakhound_dump::{Arch, FileSearch, Os};
 use leakhound_testbed::{Version, dumps, runtimes, targets};
 
-fn open(version: Version, kind: dumps::Kind, server: bool) -> (Runtime, Runtime) {
+/// A real dump of the inventory target.
+struct Dump {
+    version: Version,
+    file: std::path::PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+fn dump(version: Version, kind: dumps::Kind, server: bool) -> Dump {
     let folder = tempfile::tempdir().unwrap();
     let root = runtimes::get(version).unwrap();
     let launch = targets::app("inventory").unwrap().on(&root);
@@ -14,28 +21,43 @@ fn open(version: Version, kind: dumps::Kind, server: bool) -> (Runtime, Runtime)
     let service = launch.start().unwrap();
     let file = folder.path().join("core");
     dumps::createdump(&root, service.pid(), kind, &file).unwrap();
-    drop(service);
-    let open = |without_tables| {
-        let source = leakhound_archive::open_readable(&file).unwrap();
-        let options = leakhound_dump::Options {
+    Dump {
+        version,
+        file,
+        _folder: folder,
+    }
+}
+
+impl Dump {
+    /// Opens it; `pretend` is a version that the runtime's path then has.
+    fn open(&self, pretend: Option<&str>, options: &Options) -> Runtime {
+        let source = leakhound_archive::open_readable(&self.file).unwrap();
+        let dump_options = leakhound_dump::Options {
             // createdump of 3.1 leaves metadata out.
-            files: (version == Version::Net31).then(FileSearch::this_machine),
+            files: (self.version == Version::Net31).then(FileSearch::this_machine),
             ..Default::default()
         };
-        let mut image = leakhound_dump::open_with(source, &options).unwrap();
-        if without_tables {
-            // Without its path a runtime's version is unknown too.
-            for module in &mut image.modules {
-                module.path = module.path.file_name().unwrap().into();
+        let mut image = leakhound_dump::open_with(source, &dump_options).unwrap();
+        for module in &mut image.modules {
+            if let Some(version) = pretend.filter(|_| module.file_name() == "libcoreclr.so") {
+                module.path = format!("/Microsoft.NETCore.App/{version}/libcoreclr.so").into();
             }
         }
+        Runtime::open(&image, options).unwrap()
+    }
+
+    fn by_table(&self) -> Runtime {
+        self.open(None, &Options::default())
+    }
+
+    /// With the version hidden (no build is numbered so) and every table withheld.
+    fn calibrated(&self) -> Runtime {
         let options = Options {
-            without_tables,
+            without_tables: true,
             ..Options::default()
         };
-        Runtime::open(&image, &options).unwrap()
-    };
-    (open(false), open(true))
+        self.open(Some("99.0.0"), &options)
+    }
 }
 
 /// Every field that a table has, compared with what calibration found.
@@ -152,7 +174,8 @@ fn equal(by_table: &Runtime, calibrated: &Runtime, what: &str) {
 #[test]
 fn calibration_finds_the_proved_tables_blind_in_heap_dumps() {
     for version in Version::ALL {
-        let (by_table, calibrated) = open(version, dumps::Kind::Heap, false);
+        let dump = dump(version, dumps::Kind::Heap, false);
+        let (by_table, calibrated) = (dump.by_table(), dump.calibrated());
         let what = format!("{version} heap dump, workstation GC");
         compare(&by_table.layout, &calibrated.layout, &what);
         equal(&by_table, &calibrated, &what);
@@ -162,10 +185,63 @@ fn calibration_finds_the_proved_tables_blind_in_heap_dumps() {
 #[test]
 fn calibration_finds_the_proved_tables_blind_in_full_dumps_of_server_gc() {
     for version in Version::ALL {
-        let (by_table, calibrated) = open(version, dumps::Kind::Full, true);
+        let dump = dump(version, dumps::Kind::Full, true);
+        let (by_table, calibrated) = (dump.by_table(), dump.calibrated());
         let what = format!("{version} full dump, server GC");
         compare(&by_table.layout, &calibrated.layout, &what);
         equal(&by_table, &calibrated, &what);
+    }
+}
+
+/// The tables of 5, 6 and 7 have no dump of their own here. On one of a neighbor they are wrong in many places: they must be
+/// refused or corrected, until everything is as the neighbor's proved table has it.
+#[test]
+fn an_unproven_table_on_another_runtime_ends_in_the_right_layout() {
+    for (version, claims) in [
+        (Version::Net31, ["5.0.17", "6.0.36"]),
+        (Version::Net8, ["6.0.36", "7.0.20"]),
+        // No table at all: 11, and a build of one's own.
+        (Version::Net10, ["11.0.0", "42.42.42"]),
+    ] {
+        let dump = dump(version, dumps::Kind::Heap, false);
+        let by_table = dump.by_table();
+        for claim in claims {
+            let misled = dump.open(Some(claim), &Options::default());
+            let what = format!("{version} that calls itself {claim}");
+            compare(&by_table.layout, &misled.layout, &what);
+            assert_eq!(misled.info().version.to_string(), claim);
+            assert_eq!(
+                misled.info().layout_source,
+                LayoutSource::Calibrated,
+                "{what}"
+            );
+            assert!(!misled.info().layout_proven, "{what}");
+            assert_eq!(misled.statics(), by_table.statics(), "{what}");
+            assert_eq!(misled.threads(), by_table.threads(), "{what}");
+            let completeness = misled.completeness();
+            assert!(completeness.is_whole(), "{what}: {completeness:?}");
+            assert!(
+                completeness.notes.iter().any(|n| n.contains("calibration")),
+                "{what}: {completeness:?}"
+            );
+        }
+    }
+}
+
+/// From 9 on the runtime describes itself: the tables must agree with it, in dumps that have the descriptor, and in those
+/// that have it in the runtime's file only.
+#[test]
+fn the_descriptor_confirms_the_tables() {
+    for version in [Version::Net9, Version::Net10] {
+        let dump = dump(version, dumps::Kind::Full, false);
+        let runtime = dump.by_table();
+        assert_eq!(
+            runtime.info().layout_source,
+            LayoutSource::Descriptor,
+            "{version}"
+        );
+        assert!(runtime.info().layout_proven, "{version}");
+        assert_eq!(runtime.completeness().notes, Vec::<String>::new());
     }
 }
 
@@ -186,10 +262,13 @@ fn a_layout_that_drifted_is_corrected_where_it_is_wrong() {
         block: 1000,
         index: 1008,
     };
+    drifted.thread.link = proven.thread.link;
+    drifted.module.image_path = NOWHERE;
     let changes = merge(&mut drifted, &proven);
     compare(&proven, &drifted, "merged");
+    assert_eq!(changes.added, ["image paths"]);
     assert_eq!(
-        changes,
+        changes.corrected,
         [
             "thread ids",
             "thread statics",

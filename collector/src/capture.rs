@@ -10,7 +10,7 @@ pub mod estimate;
 #[cfg(target_os = "linux")]
 pub mod ipc;
 #[cfg(target_os = "linux")]
-mod managed_image;
+pub(crate) mod managed_image;
 #[cfg(target_os = "linux")]
 pub mod plan;
 #[cfg(target_os = "linux")]
@@ -138,6 +138,11 @@ pub trait CaptureMethod: Sync {
 
     /// Whether it can write this content.
     fn writes(&self, content: Content) -> bool;
+
+    /// Its heap dumps hold the metadata of managed modules, whatever the runtime.
+    fn keeps_metadata(&self) -> bool {
+        true
+    }
 
     /// Why it would not work on this process, as far as that can be told without touching it.
     ///

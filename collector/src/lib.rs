@@ -23,6 +23,8 @@ pub mod history;
 pub mod identity;
 pub mod mask;
 #[cfg(target_os = "linux")]
+pub mod modules;
+#[cfg(target_os = "linux")]
 pub mod peek;
 pub mod proc_maps;
 #[cfg(target_os = "linux")]

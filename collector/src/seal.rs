@@ -6,6 +6,7 @@ use crate::capture::{
 };
 use crate::config::{CaptureConfig, Kind};
 use crate::identity::Identity;
+use crate::modules;
 use crate::proc_maps;
 use crate::sample::Facts;
 use jiff::Timestamp;
@@ -83,7 +84,7 @@ pub fn capture(
         method = *next;
         attempt = write(place, request, content, method, cancel, progress);
     }
-    let (writer, captured, sealed) = attempt.inspect_err(|error| {
+    let (writer, mut captured, sealed) = attempt.inspect_err(|error| {
         warn!(pid, service = %request.service, method = method.name(), %error, "Capture failed; the target runs on");
     })?;
     progress(Progress {
@@ -91,6 +92,12 @@ pub fn capture(
         done_bytes: sealed.raw_bytes,
         total_bytes: sealed.raw_bytes,
     });
+    let lacks_metadata =
+        content == Content::Heap && !method.keeps_metadata() && modules::are_needed(target);
+    if place.config.modules && lacks_metadata {
+        let problems = modules::save(&writer, pid, &captured.maps);
+        captured.warnings.extend(problems);
+    }
     let mut manifest = describe(request, method.name(), &captured);
     manifest.warnings.splice(0..0, warnings);
     manifest.dump = Some(sealed.record(CORE_FILE));

@@ -1,13 +1,15 @@
 //! The archive folder: `SERVICE/TIME-NODE-PID/`. The folder is the truth; no index must agree with it.
 
 use crate::bundle::{
-    Bundle, BundleWriter, DIAGNOSIS_FILE, KEEP_FILE, MANIFEST_FILE, SHEET_FILE, dump_files,
+    Bundle, BundleWriter, DIAGNOSIS_FILE, KEEP_FILE, MANIFEST_FILE, MODULES_FOLDER, SHEET_FILE,
+    dump_files,
 };
 use crate::document;
 use crate::error::{ArchiveError, Result};
 use crate::files::{self, DELETED_PREFIX, PARTIAL_PREFIX, Sharing, TEMPORARY_PREFIX};
 use crate::layout::{BundleId, check_file_name, service_folder, service_name};
 use crate::limits::MAX_FOLDER_ENTRIES;
+use crate::modules::POOL_FOLDER;
 use jiff::Timestamp;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -132,7 +134,13 @@ impl Archive {
     pub fn sweep(&self) -> Result<Swept> {
         let _alone = files::lock_folder(&self.root, Sharing::Exclusive)?;
         let mut swept = Swept::default();
+        for (path, removed) in self.sweep_modules() {
+            swept.note(removed, path);
+        }
         for service in folders(&self.root)? {
+            if file_name(&service) == POOL_FOLDER {
+                continue;
+            }
             let Ok(entries) = folders(&service) else {
                 continue;
             };
@@ -349,6 +357,13 @@ impl Archive {
         let here = self.bundle(&bundle.id().key())?;
         for (path, _) in dump_files(here.path()) {
             remove_if_there(&path)?;
+        }
+        // Only a dump needs the modules of its process.
+        let modules = here.path().join(MODULES_FOLDER);
+        match fs::remove_dir_all(&modules) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(ArchiveError::io("remove", &modules, e)),
         }
         files::sync_folder(here.path())
     }

@@ -222,6 +222,10 @@ impl BundleWriter {
         &self.id
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The hidden folder, for tools that must write into it themselves.
     #[must_use]
     pub fn partial_path(&self) -> &Path {
@@ -330,6 +334,11 @@ impl BundleWriter {
             let path = entry
                 .map_err(|e| ArchiveError::io("list", &self.partial, e))?
                 .path();
+            // Modules were made durable when they were written.
+            if path.is_dir() {
+                files::sync_folder(&path)?;
+                continue;
+            }
             // Opened for writing because Windows flushes only such handles.
             let synced = fs::OpenOptions::new()
                 .write(true)

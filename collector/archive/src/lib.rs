@@ -4,11 +4,13 @@
 //! ARCHIVE/
 //!   .lock                              held for moments: keeps a sweep and a beginning bundle apart
 //!   state.db                           queue, budgets, outbox; losing it loses no capture
+//!   .modules/                          files of modules, one copy of each build
 //!   fabric=3A=2FShop=2FCart/           one folder per service, its name escaped
 //!     .partial-…/                      a bundle that is being written, locked by its writer
 //!     20261122T185155Z-node7-4711/     a sealed bundle
 //!       capture.json                   who, when, why, how, sizes, hashes
 //!       memory.core.zst                the dump; may be pruned while the rest lives on
+//!       modules/                       files of modules, when the dump lacks their metadata
 //!       facts.json.zst                 the fact sheet
 //!       diagnosis.json  report.html
 //!       keep                           protects it from retention
@@ -34,6 +36,7 @@ pub mod layout;
 pub mod limits;
 pub mod manifest;
 pub mod mapped;
+mod modules;
 pub mod open;
 pub mod plain;
 pub mod queue;

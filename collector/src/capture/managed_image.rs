@@ -16,7 +16,7 @@ const CLI_HEADER: u64 = 14;
 
 /// Ranges of the file, widened to whole pages. `None`: it is no managed PE file, or not in a form known here,
 /// and all of it should be kept.
-pub(super) fn needed(file: &dyn ReadAt) -> Option<Vec<Range<u64>>> {
+pub(crate) fn needed(file: &dyn ReadAt) -> Option<Vec<Range<u64>>> {
     if read::<2>(file, 0)? != *b"MZ" {
         return None;
     }

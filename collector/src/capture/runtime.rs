@@ -31,6 +31,11 @@ impl CaptureMethod for RuntimeDump {
         true
     }
 
+    /// createdump of 3.1 and 5 leaves it out.
+    fn keeps_metadata(&self) -> bool {
+        false
+    }
+
     fn permitted(&self, target: &Identity) -> Result<(), String> {
         let Some(dotnet) = &target.dotnet else {
             return Err("not a .NET process".to_owned());

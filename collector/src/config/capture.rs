@@ -25,6 +25,8 @@ pub struct CaptureConfig {
     pub level: i32,
     /// Threads that compress, 1 to 64. Default 2.
     pub threads: u32,
+    /// Save the files of managed modules beside dumps that lack their metadata, once per build. Default true.
+    pub modules: bool,
 }
 
 impl Default for CaptureConfig {
@@ -38,6 +40,7 @@ impl Default for CaptureConfig {
             runtime_timeout: Span::seconds(600),
             level: 1,
             threads: 2,
+            modules: true,
         }
     }
 }

@@ -318,8 +318,27 @@ fn prove_pe(
         Some(_) => Err(Refusal::Because(
             "its PE header is that of another build".to_owned(),
         )),
-        None => fits(file.len(), mapped, module).map(|()| Proof::Shape),
+        None => {
+            fits(file.len(), mapped, module)?;
+            is_laid_out(&ours, mapped, module).map(|()| Proof::Shape)
+        }
     }
+}
+
+/// Every mapping is either flat (the file as it is) or where the loader would put one of the file's sections.
+fn is_laid_out(file: &PeHeaders, mapped: &[MappedFile], module: &Module) -> Result<(), Refusal> {
+    let end = module.base.saturating_add(module.size);
+    let own = |m: &&MappedFile| m.path == module.path && m.start >= module.base && m.start < end;
+    for m in mapped.iter().filter(own) {
+        let distance = m.start - module.base;
+        if distance != m.offset && !file.places_section(distance, m.offset) {
+            return Err(Refusal::Because(format!(
+                "none of its sections belongs where the process had mapped its offset {:#x}",
+                m.offset
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Every mapping of the module must lie within the file, and the file must not be much longer than what is mapped.

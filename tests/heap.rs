@@ -1,0 +1,466 @@
+//! `leakhound heap` as users and programs meet it, held to what a process says about itself.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+use leakhound_testbed::{Service, Version, dumps, runtimes, targets};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const REAL_DUMP: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/fixtures/shop-pricing.core.zst"
+);
+
+/// The contract for programs: keys of each view, in order.
+const KEYS: &[(&str, &str)] = &[
+    ("types", "type count bytes"),
+    (
+        "gen",
+        "heap generation reserved_bytes committed_bytes object_count object_bytes free_count free_bytes largest_free_bytes",
+    ),
+    ("statics", "field address type"),
+    ("handles", "kind count bytes"),
+    ("finalizer", "type ready registered"),
+    (
+        "threads",
+        "managed_id os_id name state kind gc_mode address",
+    ),
+    ("modules", "name path kind version mvid base bytes metadata"),
+    ("map", "start end bytes resident_bytes kind protection name"),
+];
+
+fn leakhound(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_leakhound"))
+        .args(arguments)
+        .env_remove("LEAKHOUND_CONFIG")
+        .output()
+        .unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Rows of a view, and what was said beside them.
+fn ask(file: &str, view: &str, more: &[&str]) -> (Vec<Value>, String) {
+    let mut arguments = vec!["heap", file, view, "--format", "json"];
+    arguments.extend(more);
+    let output = leakhound(&arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", err(&output));
+    (
+        serde_json::from_slice(&output.stdout).unwrap(),
+        err(&output),
+    )
+}
+
+fn rows(file: &str, view: &str) -> Vec<Value> {
+    ask(file, view, &[]).0
+}
+
+fn sum(rows: &[Value], key: &str) -> u64 {
+    rows.iter().filter_map(|row| row[key].as_u64()).sum()
+}
+
+fn find<'a>(rows: &'a [Value], key: &str, value: &str) -> &'a Value {
+    rows.iter()
+        .find(|row| row[key] == value)
+        .unwrap_or(&Value::Null)
+}
+
+fn start(version: Version, server: bool) -> Service {
+    let launch = targets::app("inventory")
+        .unwrap()
+        .on(&runtimes::get(version).unwrap());
+    if server { launch.server_gc(2) } else { launch }
+        .start()
+        .unwrap()
+}
+
+fn dump(service: &Service, version: Version, kind: dumps::Kind, file: &Path) {
+    dumps::createdump(&runtimes::get(version).unwrap(), service.pid(), kind, file).unwrap();
+}
+
+#[test]
+fn json_has_exactly_the_promised_keys_and_the_views_agree() {
+    for (view, keys) in KEYS {
+        let rows = rows(REAL_DUMP, view);
+        assert!(!rows.is_empty(), "{view}");
+        for row in &rows {
+            let mut found: Vec<&String> = row.as_object().unwrap().keys().collect();
+            let mut promised: Vec<&str> = keys.split(' ').collect();
+            found.sort();
+            promised.sort_unstable();
+            assert_eq!(found, promised, "{view}");
+        }
+    }
+    let (types, generations) = (rows(REAL_DUMP, "types"), rows(REAL_DUMP, "gen"));
+    assert_eq!(sum(&types, "count"), sum(&generations, "object_count"));
+    assert_eq!(sum(&types, "bytes"), sum(&generations, "object_bytes"));
+    assert_eq!(types[0]["type"], "System.Byte[]", "the biggest is first");
+    let (with_free, _) = ask(REAL_DUMP, "types", &["--free"]);
+    let free = find(&with_free, "type", "Free");
+    assert_eq!(free["count"], sum(&generations, "free_count"));
+    assert_eq!(free["bytes"], sum(&generations, "free_bytes"));
+    assert_eq!(with_free.len(), types.len() + 1);
+    let (quick, _) = ask(REAL_DUMP, "gen", &["--quick"]);
+    for (quick, walked) in quick.iter().zip(&generations) {
+        assert_eq!(quick["committed_bytes"], walked["committed_bytes"]);
+        assert_eq!(quick["reserved_bytes"], walked["reserved_bytes"]);
+        assert_eq!(quick["object_count"], Value::Null);
+        assert_eq!(quick["free_bytes"], Value::Null);
+    }
+    let names: Vec<&str> = generations
+        .iter()
+        .map(|r| r["generation"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["gen0", "gen1", "gen2", "loh", "poh", "frozen"]);
+}
+
+#[test]
+fn rows_are_sorted_and_cut_as_asked() {
+    let names = |more: &[&str]| -> Vec<String> {
+        let (rows, _) = ask(REAL_DUMP, "types", more);
+        rows.iter()
+            .map(|r| r["type"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let by_count = names(&["--sort", "count", "--limit", "3"]);
+    assert_eq!(by_count[..2], ["System.String", "Shop.Pricing.QuoteLine"]);
+    let by_name = names(&["--sort", "type"]);
+    assert!(by_name.is_sorted());
+    let back = names(&["--sort", "type", "--reverse"]);
+    assert!(back.iter().rev().eq(&by_name));
+    assert_eq!(names(&["--limit", "0"]).len(), by_name.len());
+}
+
+#[test]
+fn text_reads_well() {
+    let table = |arguments: &[&str]| {
+        let mut all = vec!["heap", REAL_DUMP];
+        all.extend(arguments);
+        let output = leakhound(&all);
+        assert!(output.status.success(), "{}", err(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let none = ["--modules", "none"];
+    insta::assert_snapshot!(
+        "types",
+        table(&[&["types", "--limit", "6"][..], &none].concat())
+    );
+    insta::assert_snapshot!("gen", table(&[&["gen"][..], &none].concat()));
+    insta::assert_snapshot!("handles", table(&[&["handles"][..], &none].concat()));
+    insta::assert_snapshot!("threads", table(&[&["threads"][..], &none].concat()));
+}
+
+#[test]
+fn mistakes_are_answered_with_what_to_do() {
+    let refused = |arguments: &[&str], code: i32, expected: &str| {
+        let output = leakhound(arguments);
+        let said = err(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty());
+    };
+    refused(&["heap", REAL_DUMP, "typs"], 2, "types");
+    refused(
+        &["heap", REAL_DUMP, "types", "--sort", "byte"],
+        2,
+        "did you mean `bytes`?",
+    );
+    refused(
+        &["heap", REAL_DUMP, "types", "--quick"],
+        2,
+        "--quick is for gen",
+    );
+    refused(&["heap", "pid:x", "gen"], 2, "pid:4711");
+    refused(&["heap", "pid:4194999", "gen"], 3, "does not exist");
+    refused(&["heap", "/does/not/exist", "types"], 3, "/does/not/exist");
+    let own = format!("pid:{}", std::process::id());
+    refused(&["heap", &own, "types"], 3, "no .NET runtime found");
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("core");
+    std::fs::write(&page, "<!DOCTYPE html><html></html>").unwrap();
+    refused(&["heap", text(&page), "types"], 3, "HTML page");
+    let cut = folder.path().join("cut.zst");
+    let whole = std::fs::read(REAL_DUMP).unwrap();
+    std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    refused(&["heap", text(&cut), "types"], 3, "cut.zst");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_leakhound"))
+        .args(["heap", REAL_DUMP, "map", "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", err(&output));
+    assert!(!err(&output).contains("panicked"), "{}", err(&output));
+}
+
+/// Holds every view of one process to what the target says.
+fn check(file: &str, report: &Value, what: &str) {
+    let types = rows(file, "types");
+    for expected in report["types"].as_array().unwrap() {
+        let name = expected["name"].as_str().unwrap();
+        if !name.starts_with("Shop.") || name.contains("<>") || name.contains(">d__") {
+            continue;
+        }
+        let row = find(&types, "type", name);
+        assert_eq!(row["count"], expected["count"], "{what}: number of {name}");
+        let each = expected["bytes_each"].as_u64().unwrap();
+        let count = expected["count"].as_u64().unwrap();
+        assert_eq!(row["bytes"], count * each, "{what}: bytes of {name}");
+    }
+    let generations = rows(file, "gen");
+    assert_eq!(
+        sum(&types, "count"),
+        sum(&generations, "object_count"),
+        "{what}"
+    );
+    assert_eq!(
+        sum(&types, "bytes"),
+        sum(&generations, "object_bytes"),
+        "{what}"
+    );
+    for generation in ["gen2", "loh"] {
+        let Some(bytes) = report["gc"][format!("{generation}_bytes")].as_u64() else {
+            continue;
+        };
+        let own: Vec<Value> = generations
+            .iter()
+            .filter(|r| r["generation"] == generation)
+            .cloned()
+            .collect();
+        assert_eq!(
+            sum(&own, "object_bytes") + sum(&own, "free_bytes"),
+            bytes,
+            "{what}: {generation} as the collector counts it"
+        );
+    }
+
+    let handles = rows(file, "handles");
+    for (kind, least) in [
+        ("strong", "strong"),
+        ("weak_short", "weak_short"),
+        ("weak_long", "weak_long"),
+        ("pinned", "pinned"),
+        ("dependent", "dependent"),
+    ] {
+        // The runtime has some for itself.
+        let count = find(&handles, "kind", kind)["count"].as_u64().unwrap();
+        let least = report["handles"][least].as_u64().unwrap();
+        assert!(
+            (least..least + 60).contains(&count),
+            "{what}: {count} {kind} handles"
+        );
+    }
+
+    let finalizers = rows(file, "finalizer");
+    let said = |name: &str| report["finalizers"][name].as_u64().unwrap();
+    let lease = find(&finalizers, "type", "Shop.Inventory.Lease");
+    assert_eq!(lease["ready"], said("lease_ready"), "{what}");
+    let registered = said("lease_registered") + said("lease_suppressed");
+    assert_eq!(lease["registered"], registered, "{what}");
+    let safe = find(&finalizers, "type", "Shop.Inventory.SafeLease");
+    assert_eq!(safe["ready"], said("safe_lease_ready"), "{what}");
+    assert_eq!(safe["registered"], said("safe_lease_registered"), "{what}");
+
+    let statics = rows(file, "statics");
+    let mut compared = 0;
+    for expected in report["statics"].as_array().unwrap() {
+        if let (Some(field), Some(address)) = (expected["field"].as_str(), expected.get("address"))
+        {
+            let row = find(&statics, "field", field);
+            assert_eq!(&row["address"], address, "{what}: {field}");
+            let declared = expected["type"].as_str().unwrap();
+            if !declared.contains("<>") {
+                assert_eq!(row["type"], declared, "{what}: {field}");
+            }
+            compared += 1;
+        }
+    }
+    assert!(compared > 10, "{what}: {compared} statics");
+    assert_eq!(
+        find(&statics, "field", "Shop.Inventory.Registry.Nothing"),
+        &Value::Null
+    );
+
+    let threads = rows(file, "threads");
+    for expected in report["thread_statics"].as_array().unwrap() {
+        let row = find(&threads, "name", expected["name"].as_str().unwrap());
+        assert_eq!(row["state"], "alive", "{what}: {expected}");
+        assert_eq!(row["kind"], "background", "{what}: {expected}");
+    }
+    let modules = rows(file, "modules");
+    assert_eq!(
+        find(&modules, "name", "Shop.Inventory.dll")["kind"],
+        "managed",
+        "{what}"
+    );
+    assert_eq!(
+        find(&modules, "name", "libcoreclr.so")["kind"],
+        "native",
+        "{what}"
+    );
+    let map = rows(file, "map");
+    assert!(
+        map.iter()
+            .any(|r| r["kind"] == "gc" && r["name"] == "gen2, heap 0"),
+        "{what}"
+    );
+}
+
+#[test]
+fn running_processes_and_their_dumps_give_the_numbers_of_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    for (i, version) in Version::ALL.into_iter().enumerate() {
+        let service = start(version, i % 2 == 1);
+        let live = format!("pid:{}", service.pid());
+        check(&live, service.report(), &format!("{version} live"));
+        let file = folder.path().join("core");
+        dump(&service, version, dumps::Kind::Heap, &file);
+        check(text(&file), service.report(), &format!("{version} dump"));
+        let zst = folder.path().join("core.zst");
+        let packed = Command::new("zstd")
+            .args(["-q", "-f", text(&file), "-o", text(&zst)])
+            .status();
+        if i == 1 && packed.is_ok_and(|s| s.success()) {
+            assert_eq!(
+                rows(text(&file), "types"),
+                rows(text(&zst), "types"),
+                "{version} zst"
+            );
+        }
+    }
+}
+
+/// Names that only metadata can give.
+fn named(types: &[Value]) -> usize {
+    types
+        .iter()
+        .filter(|r| !r["type"].as_str().unwrap().contains("!0x"))
+        .count()
+}
+
+#[test]
+fn names_come_back_from_a_folder_of_modules_and_wrong_builds_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = start(Version::Net31, false);
+    let file = folder.path().join("core");
+    dump(&service, Version::Net31, dumps::Kind::Heap, &file);
+    let (without, said) = ask(text(&file), "types", &["--modules", "none"]);
+    assert!(
+        named(&without) * 4 < without.len(),
+        "createdump of 3.1 leaves metadata out"
+    );
+    assert!(said.contains("modules without metadata"), "{said}");
+
+    // The right files, some folders down, between files of another build that have the same names.
+    let modules = folder.path().join("modules");
+    let framework = |version| {
+        let root = runtimes::get(version).unwrap();
+        root.createdump().parent().unwrap().to_owned()
+    };
+    let right = modules.join("b/c");
+    std::fs::create_dir_all(&right).unwrap();
+    copy_modules(&framework(Version::Net31), &right);
+    let app = targets::app("inventory").unwrap().dll;
+    std::fs::copy(&app, right.join(app.file_name().unwrap())).unwrap();
+    let wrong = modules.join("a");
+    std::fs::create_dir_all(&wrong).unwrap();
+    copy_modules(&framework(Version::Net8), &wrong);
+    let (with, said) = ask(text(&file), "types", &["--modules", text(&modules)]);
+    assert_eq!(named(&with), with.len(), "{said}");
+    assert!(
+        said.contains(
+            "a/System.Private.CoreLib.dll was not used: its PE header is that of another build"
+        ),
+        "{said}"
+    );
+    let item = find(&with, "type", "Shop.Inventory.Item");
+    assert_eq!(item["count"], 5000);
+
+    // Only wrong ones: nothing is named after them.
+    let (refused, said) = ask(text(&file), "types", &["--modules", text(&wrong)]);
+    assert_eq!(named(&refused), named(&without), "{said}");
+    // The same in a diagnosis.
+    let output = leakhound(&[
+        "triage",
+        text(&file),
+        "--modules",
+        text(&modules),
+        "--format",
+        "json",
+    ]);
+    let diagnosis: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let listed = diagnosis["facts"]["types"].to_string();
+    assert!(!listed.contains("!0x"), "{listed}");
+}
+
+fn copy_modules(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|e| e == "dll") {
+            std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_bundle_takes_the_modules_along_that_its_dump_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = start(Version::Net31, false);
+    let config = folder.path().join("leakhound.toml");
+    std::fs::write(&config, "[capture]\nmethod = \"runtime\"\n").unwrap();
+    let archive = folder.path().join("archive");
+    let pid = service.pid().to_string();
+    for _ in 0..2 {
+        let output = leakhound(&[
+            "capture",
+            &pid,
+            "--config",
+            text(&config),
+            "--out",
+            text(&archive),
+            "--service",
+            "stock",
+            "--no-triage",
+        ]);
+        assert!(output.status.success(), "{}", err(&output));
+    }
+    let mut bundles: Vec<PathBuf> = std::fs::read_dir(archive.join("stock"))
+        .unwrap()
+        .flatten()
+        .map(|e| e.path())
+        .collect();
+    bundles.sort();
+    let core = |bundle: &Path| {
+        use std::os::unix::fs::MetadataExt;
+        let file = bundle.join("modules/System.Private.CoreLib.dll");
+        std::fs::metadata(file).unwrap().ino()
+    };
+    assert_eq!(
+        core(&bundles[0]),
+        core(&bundles[1]),
+        "one copy for both bundles"
+    );
+
+    // Elsewhere, without the archive, without the paths of the process.
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::rename(&bundles[0], &elsewhere).unwrap();
+    let (types, said) = ask(text(&elsewhere), "types", &["--modules", "none"]);
+    assert_eq!(named(&types), types.len(), "{said}");
+    assert_eq!(find(&types, "type", "Shop.Inventory.Item")["count"], 5000);
+    std::fs::rename(elsewhere.join("modules"), folder.path().join("gone")).unwrap();
+    let (types, _) = ask(text(&elsewhere), "types", &["--modules", "none"]);
+    assert!(named(&types) * 4 < types.len(), "they did come from there");
+}

@@ -97,9 +97,19 @@ impl Draft<'_> {
     fn absorbs(&self, other: &Self) -> bool {
         self.suppresses.contains(&other.finding.rule)
             && self.finding.confidence >= LEAST_ABSORBING_CONFIDENCE
-            && (self.finding.severity >= Severity::Warning || self.finding.severity >= other.finding.severity)
-            // Two findings about elements are about the same thing only when they blame the same.
-            && (!self.element_wise || !other.element_wise || self.finding.culprit == other.finding.culprit)
+            && (self.finding.severity >= Severity::Warning
+                || self.finding.severity >= other.finding.severity)
+            && (!self.element_wise || !other.element_wise || self.is_about_the_same(other))
+    }
+
+    /// Two findings about elements are about the same thing when they blame the same, or when the path of this one begins at
+    /// the static field that the other blames.
+    fn is_about_the_same(&self, other: &Self) -> bool {
+        let begins_at = |field: &str| {
+            let root = self.finding.path.first();
+            root.and_then(|root| root.strip_prefix("static ")) == Some(field)
+        };
+        self.finding.culprit == other.finding.culprit || begins_at(&other.finding.culprit)
     }
 
     fn why_here(&self) -> String {

@@ -273,6 +273,10 @@ pub const FACTS: &[Fact] = &[
     fact("threads.background", Count, Sheet, "Live managed background threads."),
     fact("threads.stack_bytes", Bytes, Sheet, "Resident stack memory of all threads."),
 
+    // What waits.
+    fact("threadpool.queued", Count, Sheet, "Work items that wait for a thread of the pool."),
+    fact("cancellation.largest_source", Count, Sheet, "Registrations on the cancellation token source that has most of them."),
+
     // Growth between captures of the same service; unknown without an earlier one.
     fact("growth.captures", Count, Growth, "Captures compared, this one included."),
     fact("growth.span", Duration, Growth, "Time between the first and the last of them."),
@@ -343,6 +347,65 @@ pub const LISTS: &[List] = &[
         ("kind", Text, "`malloc arenas`, `brk heap`, `anonymous`, …"),
         ("count", Count, "Mappings."),
         ("bytes", Bytes, "Committed bytes."),
+    ]},
+    List { name: "collections", scope: Sheet, sentence: "Types of live collections by the room they waste, the most wasteful first.", columns: &[
+        ("type", Text, "Full C# name."),
+        ("count", Count, "Collections."),
+        ("elements", Count, "Elements in all of them."),
+        ("capacity", Count, "Elements that they have room for."),
+        ("empty", Count, "Collections without an element."),
+        ("wasted", Bytes, "Bytes reserved for elements that are not there."),
+        ("path", Texts, "From a root to the one that wastes most."),
+    ]},
+    List { name: "queues", scope: Sheet, sentence: "Long queues, channels and blocking collections, the longest first.", columns: &[
+        ("queue", Text, "The field that holds it: `Namespace.Type.field`."),
+        ("type", Text, "Its type."),
+        ("elements", Count, "Elements that wait in it."),
+        ("retained", Bytes, "Bytes reached through it first."),
+        ("path", Texts, "From the root to it."),
+    ]},
+    List { name: "event_handlers", scope: Sheet, sentence: "Events and delegates with many handlers, the most first.", columns: &[
+        ("event", Text, "The field that holds it: `Namespace.Type.field`."),
+        ("type", Text, "Type of the delegate."),
+        ("handlers", Count, "Handlers."),
+        ("target_type", Text, "The type that most of those looked at belong to."),
+        ("of_target", Count, "How many of them."),
+        ("retained", Bytes, "Bytes reached through it first."),
+        ("path", Texts, "From the root to it."),
+    ]},
+    List { name: "timers", scope: Sheet, sentence: "Live timers by what they call.", columns: &[
+        ("calls", Text, "The type whose method is called, or the state when the framework's own is."),
+        ("count", Count, "Timers."),
+        ("bytes", Bytes, "Their own size."),
+        ("retained", Bytes, "Bytes reached through them first."),
+        ("path", Texts, "From a root to the one that keeps most alive."),
+    ]},
+    List { name: "registrations", scope: Sheet, sentence: "Registrations on cancellation tokens by who made them.", columns: &[
+        ("registered_by", Text, "The type of the callback, or of its state when the framework's own is called."),
+        ("count", Count, "Registrations."),
+        ("bytes", Bytes, "Their own size."),
+        ("retained", Bytes, "Bytes reached through them first."),
+        ("path", Texts, "From a root to the one that keeps most alive."),
+    ]},
+    List { name: "async_calls", scope: Sheet, sentence: "Calls of asynchronous methods that have not ended, by method and place.", columns: &[
+        ("method", Text, "The method."),
+        ("waits_at", Count, "Number of the await it waits at, from 0."),
+        ("count", Count, "Calls."),
+        ("bytes", Bytes, "Size of their state."),
+        ("retained", Bytes, "Bytes reached through them first."),
+        ("path", Texts, "From a root to the one that keeps most alive."),
+    ]},
+    List { name: "resources", scope: Sheet, sentence: "Live objects that stand for something scarce or expensive.", columns: &[
+        ("type", Text, "Full C# name."),
+        ("kind", Text, "`connection`, `http client`, `file`, `wait handle`, `cache`, …"),
+        ("count", Count, "Objects."),
+        ("bytes", Bytes, "Their own size."),
+    ]},
+    List { name: "large_arrays", scope: Sheet, sentence: "Live arrays on the large object heap by type, the largest share first.", columns: &[
+        ("type", Text, "Full C# name."),
+        ("count", Count, "Arrays."),
+        ("bytes", Bytes, "Their own size."),
+        ("path", Texts, "From a root to the largest."),
     ]},
     List { name: "growing_statics", scope: Growth, sentence: "Static fields that retained more in every capture than in the one before.", columns: &[
         ("field", Text, "`Namespace.Type.field`."),

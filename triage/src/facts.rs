@@ -1,18 +1,24 @@
 //! Fact families: what a capture says, in the words of the vocabulary. One file per family.
 
 pub mod account;
+pub mod collections;
+pub mod events;
 pub mod finalization;
 pub mod growth;
 pub mod handles;
 pub mod hard_limit;
 pub mod heap;
+pub mod large;
+pub mod path;
 pub mod process;
+pub mod resources;
 pub mod rows;
 pub mod statics;
 pub mod strings;
 pub mod survey;
 pub mod threads;
 pub mod types;
+pub mod waiting;
 
 use crate::child::Request;
 use account::GcShare;
@@ -49,6 +55,12 @@ pub fn write_managed(
             threads::write(image, &survey, sheet);
             at(0.85, "comparing strings");
             strings::write(&survey, request.strings, sheet);
+            at(0.92, "reading collections and what waits");
+            collections::write(&survey, sheet);
+            events::write(&survey, sheet);
+            waiting::write(&survey, sheet);
+            resources::write(&survey, sheet);
+            large::write(&survey, sheet);
             let edges = u64::from(survey.graph.strong_edges());
             let dangling = runtime.completeness().count(Problem::DanglingReference);
             if edges + dangling > 0 {

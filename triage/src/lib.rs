@@ -9,6 +9,7 @@ pub mod child;
 pub mod diagnose;
 pub mod explore;
 pub mod facts;
+pub mod known;
 pub mod notify;
 pub mod report;
 pub mod rerun;

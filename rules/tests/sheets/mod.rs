@@ -41,6 +41,76 @@ pub fn rows(sheet: &mut FactSheet, list: &str, all: &[&[(&str, &str)]]) {
     sheet.lists.insert(list.to_owned(), rows);
 }
 
+/// Collections, handlers, timers and the like of a service that is well.
+fn what_lives(sheet: &mut FactSheet) {
+    rows(
+        sheet,
+        "collections",
+        &[&[
+            (
+                "type",
+                "System.Collections.Generic.Dictionary<String, Object>",
+            ),
+            ("count", "4_000"),
+            ("elements", "60_000"),
+            ("capacity", "95_000"),
+            ("empty", "300"),
+            ("wasted", "1 MB"),
+        ]],
+    );
+    rows(
+        sheet,
+        "queues",
+        &[&[
+            ("queue", "Shop.Orders.Inbox.pending"),
+            ("type", "ConcurrentQueue<Order>"),
+            ("elements", "140"),
+            ("retained", "80 KB"),
+        ]],
+    );
+    rows(sheet, "event_handlers", &[]);
+    let timers: [(&str, &str); 4] = [
+        ("calls", "System.Threading.CancellationTokenSource"),
+        ("count", "60"),
+        ("bytes", "5 KB"),
+        ("retained", "20 KB"),
+    ];
+    rows(sheet, "timers", &[&timers]);
+    let registrations: [(&str, &str); 4] = [
+        ("registered_by", "System.Net.Sockets.SocketAsyncEventArgs"),
+        ("count", "41"),
+        ("bytes", "3 KB"),
+        ("retained", "9 KB"),
+    ];
+    rows(sheet, "registrations", &[&registrations]);
+    let calls: [(&str, &str); 4] = [
+        ("method", "Shop.Cart.AddAsync (async)"),
+        ("count", "25"),
+        ("bytes", "4 KB"),
+        ("retained", "60 KB"),
+    ];
+    rows(sheet, "async_calls", &[&calls]);
+    let sockets: [(&str, &str); 4] = [
+        ("type", "System.Net.Sockets.Socket"),
+        ("kind", "connection"),
+        ("count", "30"),
+        ("bytes", "6 KB"),
+    ];
+    rows(sheet, "resources", &[&sockets]);
+    let buffers: [(&str, &str); 3] = [
+        ("type", "System.Byte[]"),
+        ("count", "12"),
+        ("bytes", "10 MB"),
+    ];
+    rows(sheet, "large_arrays", &[&buffers]);
+    let finalizable: [(&str, &str); 3] = [
+        ("type", "Microsoft.Win32.SafeHandles.SafeSocketHandle"),
+        ("count", "30"),
+        ("bytes", "2 KB"),
+    ];
+    rows(sheet, "finalizable", &[&finalizable]);
+}
+
 /// A service that is well: 400 MB committed, 120 MB of live objects.
 pub fn healthy() -> FactSheet {
     let mut sheet = FactSheet::default();
@@ -103,8 +173,11 @@ pub fn healthy() -> FactSheet {
             ("strings.duplicate_bytes", "9 MB"),
             ("threads.managed", "28"),
             ("threads.stack_bytes", "4 MB"),
+            ("threadpool.queued", "3"),
+            ("cancellation.largest_source", "41"),
         ],
     );
+    what_lives(&mut sheet);
     rows(
         &mut sheet,
         "types",

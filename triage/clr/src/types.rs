@@ -107,6 +107,18 @@ impl Runtime {
         (table.slot1 & 2 == 0).then(|| self.shapes.resolve(table.slot1).map(|s| s.id))?
     }
 
+    /// Type arguments of a generic instance; pointers and other types that no object has are left out.
+    #[must_use]
+    pub fn type_arguments(&self, id: TypeId) -> Vec<TypeId> {
+        let table = self.shapes.table(id);
+        let handles = table.map(|table| self.generic_arguments(&table));
+        let handles = handles.unwrap_or_default().into_iter();
+        handles
+            .filter(|handle| handle & 2 == 0)
+            .filter_map(|handle| self.type_of_table(handle))
+            .collect()
+    }
+
     /// Type of the object at an address.
     #[must_use]
     pub fn type_of(&self, object: u64) -> Option<TypeId> {

@@ -1,6 +1,8 @@
 //! Delegates: how many handlers, and of whom (`MulticastDelegate`; 3.1 to 10).
 
 use super::View;
+use leakhound_clr::TypeInfo;
+use std::sync::Arc;
 
 /// Handlers that are looked at to say whose they are.
 const LOOKED_AT: usize = 4_096;
@@ -53,7 +55,7 @@ impl View<'_, '_> {
 
     /// Whose method a delegate calls, as far as it can be told from its target: a type, or the method of a lambda.
     #[must_use]
-    pub fn whose(&self) -> Option<String> {
-        Some(self.target()?.info()?.name.clone())
+    pub fn whose(&self) -> Option<Arc<TypeInfo>> {
+        self.target()?.info()
     }
 }

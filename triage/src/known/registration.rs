@@ -13,12 +13,13 @@ impl View<'_, '_> {
         let callback = self
             .object("Callback")
             .and_then(|callback| callback.whose())
-            .filter(|name| !is_framework(name));
-        callback.or_else(|| {
+            .filter(|info| !is_framework(&info.raw_name));
+        let who = callback.or_else(|| {
             let state = self.object("CallbackState")?;
             // A delegate as state is what the caller passed to `Register(Action)`.
-            state.whose().or_else(|| Some(state.info()?.name.clone()))
-        })
+            state.whose().or_else(|| state.info())
+        });
+        Some(who?.name.clone())
     }
 
     /// The token source that it is registered at: behind `Registrations` (5 and later) or `Partition` (3.1).

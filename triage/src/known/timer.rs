@@ -12,24 +12,24 @@ impl View<'_, '_> {
         let callback = self
             .object_of(&["_timerCallback", "m_timerCallback"])
             .and_then(|callback| callback.whose());
-        let state = || {
-            let state = self.object_of(&["_state", "m_state"])?;
-            Some(state.info()?.name.clone())
-        };
-        match callback {
-            Some(name) if !is_framework(&name) => Some(name),
-            Some(name) => state().or(Some(name)),
-            None => state(),
+        if let Some(own) = callback
+            .as_ref()
+            .filter(|info| !is_framework(&info.raw_name))
+        {
+            return Some(own.name.clone());
         }
+        let state = self.object_of(&["_state", "m_state"]);
+        let state = state.and_then(|state| state.info());
+        Some(state.or(callback)?.name.clone())
     }
 }
 
-/// A name that a developer did not choose.
+/// Whether a type, by its raw name, is none that a developer of the application wrote.
 #[must_use]
-pub fn is_framework(name: &str) -> bool {
+pub fn is_framework(raw_name: &str) -> bool {
     ["System.", "Microsoft.", "Internal."]
         .iter()
-        .any(|prefix| name.starts_with(prefix))
+        .any(|prefix| raw_name.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn what_developers_write_is_not_the_frameworks() {
-        assert!(is_framework("System.Threading.Tasks.Task.DelayPromise"));
+        assert!(is_framework("System.Threading.Tasks.Task+DelayPromise"));
         assert!(!is_framework("Shop.Cart"));
         assert!(!is_framework("SystemMonitor.Probe"));
     }

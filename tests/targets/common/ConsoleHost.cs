@@ -62,7 +62,7 @@ namespace Shop.Hosting
         public void Run()
         {
             TextWriter output = Console.Out;
-            output.WriteLine("READY " + report());
+            output.WriteLine("READY " + report().Add("pid", Process.GetCurrentProcess().Id));
             output.Flush();
             string line;
             while ((line = Console.In.ReadLine()) != null)

@@ -21,6 +21,14 @@ pub enum Error {
         /// What the compiler printed.
         diagnostics: String,
     },
+    /// A program of the operating system's packages is not installed.
+    #[error("{program} is not installed; the Windows tests need it: apt-get install {package}")]
+    NotInstalled {
+        /// The program.
+        program: &'static str,
+        /// The Debian packages that bring it.
+        package: &'static str,
+    },
     /// A service did not start, died, or did not answer.
     #[error("the service {service} {problem}\n{output}")]
     Service {
@@ -34,7 +42,7 @@ pub enum Error {
     /// A dump was asked for and none was written.
     #[error("{tool} wrote no dump of process {pid}: {why}")]
     Dump {
-        /// `createdump` or `gcore`.
+        /// `createdump`, `gcore` or `minidump`.
         tool: &'static str,
         /// Process id of the target.
         pid: u32,

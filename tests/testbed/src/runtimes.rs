@@ -110,7 +110,7 @@ impl Version {
         }
     }
 
-    fn folder(self) -> &'static str {
+    pub(crate) fn folder(self) -> &'static str {
         match self {
             Self::Net31 => "net31",
             Self::Net8 => "net8",
@@ -206,7 +206,7 @@ fn build(folder: &Path, root: &DotnetRoot, listen: &mut Listener<'_>) -> Result<
                 Version::Net9 => &REPLACED_IN_9,
                 _ => &[],
             };
-            root::build(&publish, muxer, &built, replaced)?;
+            root::build(&root::LINUX, &publish, muxer, &built, replaced)?;
         }
     }
     listen(Progress::Step(format!("starting {}", package.what)));

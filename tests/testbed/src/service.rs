@@ -49,9 +49,14 @@ impl App {
     /// Prepares to start this program on a runtime.
     #[must_use]
     pub fn on(&self, root: &DotnetRoot) -> Launch {
+        self.launch(root.command(&self.dll), &root.version().to_string())
+    }
+
+    /// Prepares to start this program by `command` on what `system` names.
+    pub(crate) fn launch(&self, command: Command, system: &str) -> Launch {
         let launch = Launch {
-            command: root.command(&self.dll),
-            label: format!("{} on {}", self.name, root.version()),
+            command,
+            label: format!("{} on {system}", self.name),
         };
         self.settings
             .iter()
@@ -133,6 +138,11 @@ impl Service {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Process id as the target itself knows it: under wine not that of [`pid`](Self::pid).
+    pub fn own_pid(&self) -> Result<u64> {
+        self.number("/pid")
     }
 
     /// What the target said about itself when it was ready.

@@ -216,6 +216,9 @@ const TABLES: &[fn() -> Layout] = &[
     net8::linux_x64,
     net9::linux_x64,
     net10::linux_x64,
+    net31::windows_x64,
+    net8::windows_x64,
+    net10::windows_x64,
 ];
 
 /// Tables that may serve a runtime: those of its version, or of every version when that is unknown, the proved ones first.

@@ -1,7 +1,8 @@
 //! .NET Core 3.1.
 //!
 //! Source: dotnet/coreclr v3.1.23 headers compiled with clang and compared with real dumps of 3.1.23 (linux-x64), where every
-//! compared offset agreed (reference/clr-reader.md §1.4, §4, §6 to §8).
+//! compared offset agreed (reference/clr-reader.md §1.4, §4, §6 to §8). Windows: calibrated on
+//! minidumps of 3.1.23 (win-x64) by the rules of §14.
 
 use super::*;
 
@@ -54,5 +55,42 @@ pub(super) fn linux_x64() -> Layout {
             block: 1304,
             index: 1312,
         },
+    }
+}
+
+/// Windows x64: without PAL locks, and with the COM entries of the table of variables.
+pub(super) fn windows_x64() -> Layout {
+    Layout {
+        os: Os::Windows,
+        // inc/dacvars.h: 16, 34, 55, 58, 70.
+        dac: DacSlots {
+            thread_store: 16 - 34,
+            free_method_table: 70 - 34,
+            object_method_table: 55 - 34,
+            string_method_table: 58 - 34,
+            global_alloc_context: None,
+        },
+        thread_store: ThreadStoreLayout { first_link: 64 },
+        thread: ThreadLayout {
+            link: 272,
+            os_id: 472,
+            exposed_object: 480,
+            statics: 1120,
+            ..linux_x64().thread
+        },
+        module: ModuleLayout {
+            type_def_map: 280,
+            instantiations: 608,
+            ..linux_x64().module
+        },
+        app_domain: AppDomainLayout {
+            assemblies: 1352,
+            entry_to_module: &[32],
+        },
+        statics: StaticsLayout::PerModule {
+            block: 784,
+            index: 792,
+        },
+        ..linux_x64()
     }
 }

@@ -1,7 +1,7 @@
 //! .NET 8.
 //!
 //! Source: found and verified on real dumps of 8.0.27 and 8.0.32 (linux-x64), statics, handles and threads included
-//! (reference/clr-reader.md §1.4, §4, §6 to §8).
+//! (reference/clr-reader.md §1.4, §4, §6 to §8). Windows: calibrated on minidumps of 8.0.32 (win-x64) by the rules of §14.
 
 use super::*;
 
@@ -54,5 +54,43 @@ pub(super) fn linux_x64() -> Layout {
             block: 1224,
             index: 1232,
         },
+    }
+}
+
+/// Windows x64: without PAL locks, and with the COM entries of the table of variables.
+pub(super) fn windows_x64() -> Layout {
+    Layout {
+        os: Os::Windows,
+        // inc/dacvars.h: 16, 20, 36, 41, 44, 55.
+        dac: DacSlots {
+            thread_store: 16 - 20,
+            free_method_table: 55 - 20,
+            object_method_table: 41 - 20,
+            string_method_table: 44 - 20,
+            global_alloc_context: Some(36 - 20),
+        },
+        thread_store: ThreadStoreLayout { first_link: 64 },
+        thread: ThreadLayout {
+            link: 248,
+            os_id: 440,
+            exposed_object: 448,
+            statics: 1120,
+            ..linux_x64().thread
+        },
+        module: ModuleLayout {
+            pe_assembly: 176,
+            type_def_map: 368,
+            instantiations: 584,
+            ..linux_x64().module
+        },
+        app_domain: AppDomainLayout {
+            assemblies: 1208,
+            entry_to_module: &[24],
+        },
+        statics: StaticsLayout::PerModule {
+            block: 744,
+            index: 752,
+        },
+        ..linux_x64()
     }
 }

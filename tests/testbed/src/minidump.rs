@@ -1,0 +1,98 @@
+//! Smaller minidumps out of a full-memory one: wine's dump writer knows no other kind.
+
+use crate::error::{Error, IoContext, Result};
+use std::path::Path;
+
+const MEMORY_LIST: u32 = 5;
+const MEMORY64_LIST: u32 = 9;
+const MEMORY_INFO_LIST: u32 = 16;
+/// `MEM_COMMIT`, `MEM_PRIVATE`; the protections that allow writing.
+const COMMIT: u32 = 0x1000;
+const PRIVATE: u32 = 0x2_0000;
+const WRITE: u32 = 0x04 | 0x08 | 0x40 | 0x80;
+
+/// Writes to `into` what a heap minidump keeps of `full`: private memory and whatever is writable, in a `MemoryListStream`
+/// (ProcDump -mp, MiniDumpWithPrivateReadWriteMemory and MiniDumpWithDataSegs). Images, their metadata included, are gone.
+pub fn heap_of(full: &Path, into: &Path) -> Result<()> {
+    let bytes = std::fs::read(full).doing("read", full)?;
+    let heap = shrink(&bytes).ok_or_else(|| Error::Content {
+        path: full.to_owned(),
+        why: "not a full-memory minidump with memory information".to_owned(),
+    })?;
+    std::fs::write(into, heap).doing("write", into)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+fn size_at(bytes: &[u8], at: usize) -> Option<usize> {
+    usize::try_from(u64_at(bytes, at)?).ok()
+}
+
+/// The streams as they are, then the kept memory, then its list in the place of the old one's directory entry.
+fn shrink(full: &[u8]) -> Option<Vec<u8>> {
+    let (count, directory) = (u32_at(full, 8)? as usize, u32_at(full, 12)? as usize);
+    let entry = |kind: u32| {
+        (0..count)
+            .map(|i| directory + 12 * i)
+            .find(|at| u32_at(full, *at) == Some(kind))
+    };
+    let place = |at: usize| Some(u32_at(full, at + 8)? as usize);
+    let (list_entry, info) = (entry(MEMORY64_LIST)?, place(entry(MEMORY_INFO_LIST)?)?);
+    let list = place(list_entry)?;
+    let (ranges, mut offset) = (size_at(full, list)?, size_at(full, list + 8)?);
+    let mut heap = full.get(..offset)?.to_vec();
+    let mut kept = Vec::new();
+    for i in 0..ranges {
+        let (start, bytes) = (
+            u64_at(full, list + 16 + 16 * i)?,
+            u64_at(full, list + 24 + 16 * i)?,
+        );
+        for (from, end) in writable(full, info, start, start + bytes)? {
+            let at = offset + usize::try_from(from - start).ok()?;
+            let length = usize::try_from(end - from).ok()?;
+            kept.extend_from_slice(&from.to_le_bytes());
+            kept.extend_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
+            kept.extend_from_slice(&u32::try_from(heap.len()).ok()?.to_le_bytes());
+            heap.extend_from_slice(full.get(at..at + length)?);
+        }
+        offset += usize::try_from(bytes).ok()?;
+    }
+    let at = u32::try_from(heap.len()).ok()?;
+    heap.extend_from_slice(&u32::try_from(kept.len() / 16).ok()?.to_le_bytes());
+    heap.extend_from_slice(&kept);
+    let words = [MEMORY_LIST, u32::try_from(kept.len() + 4).ok()?, at];
+    for (i, word) in words.into_iter().enumerate() {
+        heap.get_mut(list_entry + 4 * i..list_entry + 4 * i + 4)?
+            .copy_from_slice(&word.to_le_bytes());
+    }
+    Some(heap)
+}
+
+/// Parts of `start..end` that a heap minidump keeps, by the memory information list at `info`.
+fn writable(full: &[u8], info: usize, start: u64, end: u64) -> Option<Vec<(u64, u64)>> {
+    let (header, size) = (
+        u32_at(full, info)? as usize,
+        u32_at(full, info + 4)? as usize,
+    );
+    let mut parts = Vec::new();
+    for i in 0..size_at(full, info + 8)? {
+        let at = info + header + size * i;
+        let (base, bytes) = (u64_at(full, at)?, u64_at(full, at + 24)?);
+        let (state, protect, kind) = (
+            u32_at(full, at + 32)?,
+            u32_at(full, at + 36)?,
+            u32_at(full, at + 40)?,
+        );
+        let (from, to) = (base.max(start), base.saturating_add(bytes).min(end));
+        if from < to && state == COMMIT && (kind == PRIVATE || protect & WRITE != 0) {
+            parts.push((from, to));
+        }
+    }
+    Some(parts)
+}

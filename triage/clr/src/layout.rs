@@ -207,6 +207,7 @@ pub(crate) enum StaticsLayout {
 /// Every table, oldest first.
 const TABLES: &[fn() -> Layout] = &[
     net31::linux_x64,
+    net31::windows_x64,
     net5::linux_x64,
     net5::windows_x64,
     net6::linux_x64,
@@ -214,10 +215,10 @@ const TABLES: &[fn() -> Layout] = &[
     net7::linux_x64,
     net7::windows_x64,
     net8::linux_x64,
-    net9::linux_x64,
-    net10::linux_x64,
-    net31::windows_x64,
     net8::windows_x64,
+    net9::linux_x64,
+    net9::windows_x64,
+    net10::linux_x64,
     net10::windows_x64,
 ];
 

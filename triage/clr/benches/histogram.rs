@@ -112,7 +112,14 @@ fn read(file: &Path) {
     let started = Instant::now();
     let source = leakhound_archive::open_readable(file).unwrap();
     let image = leakhound_dump::open(source).unwrap();
-    let runtime = Runtime::open(&image, &Options { heaps_only: true }).unwrap();
+    let runtime = Runtime::open(
+        &image,
+        &Options {
+            heaps_only: true,
+            ..Options::default()
+        },
+    )
+    .unwrap();
     let bytes: u64 = runtime.ranges().iter().map(|r| r.end - r.start).sum();
     let first_answer = started.elapsed();
     let walking = Instant::now();

@@ -17,6 +17,7 @@ pub mod progress;
 mod root;
 pub mod runtimes;
 pub mod service;
+pub mod single_file;
 pub mod targets;
 pub mod windows;
 mod wine;

@@ -109,6 +109,16 @@ pub(crate) const WIN10: Package = Package {
     sha256: "9d92725b7ec279b0be8d724c29a5754b39b55724fb6102164e67c244ca885fef",
 };
 
+/// A single-file program that carries .NET 8.0.30 with its whole framework: its host runs any program of ours.
+pub(crate) const SINGLE_FILE: Package = Package {
+    what: "a single-file program (.NET 8.0.30)",
+    client: Client::Npm,
+    name: "@microsoft/sarif-multitool-linux",
+    version: "5.7.0",
+    bytes: 43_615_539,
+    sha256: "27d8e3e96dde578a23b7c45035b8d741fece5731e2700aa068015b8c44d1514e",
+};
+
 /// Roslyn 4.8, the C# compiler as libraries.
 pub(crate) const ROSLYN: Package = Package {
     what: "the C# compiler (Roslyn 4.8)",

@@ -65,6 +65,11 @@ impl App {
 }
 
 impl Launch {
+    /// Prepares to start a program that brings its own runtime, as `command` says.
+    pub(crate) fn program(command: Command, label: String) -> Self {
+        Self { command, label }
+    }
+
     /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, argument: &str) -> Self {

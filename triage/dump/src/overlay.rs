@@ -51,9 +51,11 @@ impl FileOverlay {
                 continue;
             };
             let writable = Writable::of(&*found.file);
-            let end = module.base.saturating_add(module.size);
             for m in mapped {
-                if m.path != module.path || m.start < module.base || m.start >= end {
+                // A single-file program maps its assemblies out of its own executable, outside of any module.
+                let inside = |o: &Module| o.base <= m.start && m.start - o.base < o.size;
+                let own = m.path == module.path && (inside(module) || !modules.iter().any(inside));
+                if !own {
                     continue;
                 }
                 // The kernel zero-fills the last page of a mapping beyond the end of the file.

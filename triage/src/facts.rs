@@ -3,6 +3,7 @@
 pub mod account;
 pub mod collections;
 pub mod events;
+pub mod exceptions;
 pub mod finalization;
 pub mod growth;
 pub mod handles;
@@ -58,6 +59,7 @@ pub fn write_managed(
             at(0.92, "reading collections and what waits");
             collections::write(&survey, sheet);
             events::write(&survey, sheet);
+            exceptions::write(&survey, sheet);
             waiting::write(&survey, sheet);
             resources::write(&survey, sheet);
             large::write(&survey, sheet);

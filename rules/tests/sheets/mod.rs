@@ -69,6 +69,7 @@ fn what_lives(sheet: &mut FactSheet) {
         ]],
     );
     rows(sheet, "event_handlers", &[]);
+    rows(sheet, "exceptions", &[]);
     let timers: [(&str, &str); 4] = [
         ("calls", "System.Threading.CancellationTokenSource"),
         ("count", "60"),

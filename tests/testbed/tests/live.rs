@@ -108,6 +108,12 @@ fn fault_is_there(name: &str, report: &serde_json::Value, threads: usize, reside
         "collection-waste" => at_least("/customers", 18_000),
         "connection-leak" => at_least("/clients", 3_000),
         "threadpool-backlog" => at_least("/searches", 20_000),
+        "exceptions-kept" => at_least("/errors", 20_000),
+        "dynamic-assemblies" => at_least("/mappers", 1_000),
+        "load-contexts" => at_least("/results", 50),
+        "weak-handles" => at_least("/tracked", 300_000),
+        "strong-handles" => at_least("/calls", 30_000),
+        "thread-statics" => at_least("/workers", 60),
         "large-buffers" => at_least("/running", 120),
         "healthy" => assert!(resident < 150_000_000, "{resident} resident"),
         "inventory" => {}

@@ -10,7 +10,7 @@ use crate::method_table::could_be;
 use crate::runtime::Runtime;
 use leakhound_dump::{Memory, MemoryExt};
 use serde::Serialize;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Kind of a handle (gc/gcinterface.h, `HandleType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -130,18 +130,38 @@ impl Runtime {
         handles
     }
 
+    /// Weak handles that are allocated and whose target is gone. An estimate from below: the runtime keeps some free handles of
+    /// each kind at hand, and those look the same.
+    #[must_use]
+    pub fn dead_weak_handles(&self) -> u64 {
+        self.handle_reader().dead_weak()
+    }
+
     /// Calls `found` with every handle in use.
     pub fn each_handle(&self, found: impl FnMut(Handle)) {
-        let (memory, vars, log) = (&*self.memory, &self.vars, &*self.log);
+        self.handle_reader().each(found);
+    }
+
+    fn handle_reader(&self) -> HandleReader<'_> {
         HandleReader {
-            memory,
-            vars,
+            memory: &*self.memory,
+            vars: &self.vars,
             server: self.info.server_gc,
-            log,
+            log: &self.log,
         }
-        .each(found);
     }
 }
+
+/// gc/handletablepriv.h, `_TableSegmentHeader` and the block sizes: the same from 3.1 to 10, but for what lies behind the arrays
+/// by type.
+const BLOCKS: usize = 120;
+const BLOCK_HANDLES: usize = 64;
+const TYPES: usize = 0x618;
+const VALUES: u64 = 0x1000;
+const NEXT_SEGMENT: u64 = 0x7C8;
+const HEADER_BYTES: usize = 0x800;
+/// Free handles of one kind that a table keeps at hand (`HandleTypeCache`: two banks of 63, and a quick one).
+const CACHED_HANDLES: u64 = 127;
 
 /// What the handle tables are read with; the live peek has no more than this.
 pub(crate) struct HandleReader<'a> {
@@ -154,9 +174,27 @@ pub(crate) struct HandleReader<'a> {
 impl HandleReader<'_> {
     /// Calls `found` with every handle in use.
     pub fn each(&self, mut found: impl FnMut(Handle)) {
-        let tables = self.handle_tables();
+        self.each_segment(|_, segment, extra| self.each_in_segment(segment, extra, &mut found));
+    }
+
+    /// See [`Runtime::dead_weak_handles`].
+    pub fn dead_weak(&self) -> u64 {
+        let mut empty: HashMap<u64, u64> = HashMap::new();
+        self.each_segment(|table, segment, extra| {
+            let (null, next) = self.empty_weak_in_segment(segment, extra)?;
+            *empty.entry(table).or_default() += null;
+            Some(next)
+        });
+        empty
+            .into_values()
+            .map(|null| null.saturating_sub(2 * CACHED_HANDLES))
+            .sum()
+    }
+
+    /// Calls `visit` with each table's segments; it answers with the address of the next one.
+    fn each_segment(&self, mut visit: impl FnMut(u64, u64, u64) -> Option<u64>) {
         let mut seen = HashSet::new();
-        for table in tables {
+        for table in self.handle_tables() {
             let Some((mut segment, extra)) = first_segment(self.memory, table) else {
                 self.log.count(Problem::DamagedHandleTable);
                 continue;
@@ -169,13 +207,39 @@ impl HandleReader<'_> {
                     self.log.count(Problem::DamagedHandleTable);
                     break;
                 }
-                let Some(next) = self.each_in_segment(segment, extra, &mut found) else {
+                let Some(next) = visit(table, segment, extra) else {
                     self.log.count(Problem::DamagedHandleTable);
                     break;
                 };
                 segment = next;
             }
         }
+    }
+
+    /// Allocated weak handles without a target in one segment, and the next segment's address.
+    fn empty_weak_in_segment(&self, segment: u64, extra: u64) -> Option<(u64, u64)> {
+        const FREE_MASKS: usize = 0x258;
+        let header = self.memory.bytes(segment, HEADER_BYTES)?;
+        let next = self.memory.u64(segment + NEXT_SEGMENT + extra)?;
+        let mut null = 0;
+        for block in 0..BLOCKS {
+            let kind = HandleKind::ALL.get(usize::from(header[TYPES + block]));
+            if !matches!(kind, Some(HandleKind::WeakShort | HandleKind::WeakLong)) {
+                continue;
+            }
+            let values = segment + VALUES + (block * BLOCK_HANDLES * 8) as u64;
+            let Some(values) = self.memory.bytes(values, BLOCK_HANDLES * 8) else {
+                continue;
+            };
+            // Two words of 32 bits, the lower handles first; a bit that is set is free.
+            let masks = FREE_MASKS + block * 8;
+            let free = u64::from_le_bytes(header[masks..masks + 8].try_into().unwrap_or_default());
+            for (i, word) in values.chunks_exact(8).enumerate() {
+                let empty = word.iter().all(|byte| *byte == 0);
+                null += u64::from(empty && free >> i & 1 == 0);
+            }
+        }
+        Some((null, next))
     }
 
     /// `HandleTableMap`: buckets 0, next 8; bucket: array of tables 0. The array has no end mark: tables are taken while they
@@ -231,13 +295,9 @@ impl HandleReader<'_> {
         extra: u64,
         found: &mut impl FnMut(Handle),
     ) -> Option<u64> {
-        const BLOCKS: usize = 120;
-        const BLOCK_HANDLES: usize = 64;
-        const TYPES: usize = 0x618;
         const USER_DATA: usize = 0x690;
-        const VALUES: u64 = 0x1000;
-        let header = self.memory.bytes(segment, 0x800)?;
-        let next = self.memory.u64(segment + 0x7C8 + extra)?;
+        let header = self.memory.bytes(segment, HEADER_BYTES)?;
+        let next = self.memory.u64(segment + NEXT_SEGMENT + extra)?;
         let data_kind = if extra == 0 { 11 } else { 12 };
         for block in 0..BLOCKS {
             let kind = header[TYPES + block];

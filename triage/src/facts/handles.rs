@@ -61,10 +61,7 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
     ] {
         sheet.int(name, of(&kinds, wanted));
     }
-    sheet.unknown(
-        "handles.weak_dead",
-        "a weak handle whose target is gone looks like a free one",
-    );
+    sheet.int("handles.weak_dead", survey.runtime.dead_weak_handles());
     sheet.int(
         "handles.pinned_bytes",
         pinned.values().map(|t| t.bytes).sum(),

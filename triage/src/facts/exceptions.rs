@@ -1,0 +1,65 @@
+//! Exceptions that are kept, with what they keep: traces, messages, inner exceptions.
+
+use super::path::Paths;
+use super::rows::{int, row, text};
+use super::survey::Survey;
+use leakhound_clr::TypeId;
+use leakhound_rules::{FactSheet, Value};
+use std::collections::HashMap;
+
+/// Types that a sheet names.
+const KEEP: usize = 30;
+
+#[derive(Default, Clone, Copy)]
+struct Tally {
+    count: u64,
+    bytes: u64,
+    retained_bytes: u64,
+    heaviest: Option<(u64, u32)>,
+}
+
+/// Writes `exceptions`.
+pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
+    let runtime = survey.runtime;
+    let is_exception = |id: TypeId| {
+        let bases = runtime.base_types(id).into_iter();
+        let mut names = bases.filter_map(|base| runtime.type_info(base));
+        names.any(|info| info.raw_name == "System.Exception")
+    };
+    let exceptions: Vec<bool> = (0u32..)
+        .take(runtime.type_count())
+        .map(|id| is_exception(TypeId(id)))
+        .collect();
+    let mut types: HashMap<TypeId, Tally> = HashMap::new();
+    for (object, id) in (0u32..).zip(survey.objects.type_ids()) {
+        let wanted = exceptions.get(*id as usize).copied().unwrap_or(false);
+        if !wanted || !survey.is_live(object) {
+            continue;
+        }
+        let retained = survey.weights.below(object);
+        let tally = types.entry(TypeId(*id)).or_default();
+        tally.count += 1;
+        tally.bytes += survey.objects.size(object);
+        tally.retained_bytes += retained;
+        tally.heaviest = tally.heaviest.max(Some((retained, object)));
+    }
+    let mut types: Vec<(TypeId, Tally)> = types.into_iter().collect();
+    types.sort_by_key(|(id, tally)| (std::cmp::Reverse(tally.retained_bytes), *id));
+    types.truncate(KEEP);
+    let mut paths = Paths::new(survey);
+    let rows = types.into_iter().filter_map(|(id, tally)| {
+        let heaviest = tally.heaviest.and_then(|(_, object)| paths.to(object));
+        Some(row([
+            ("type", text(runtime.type_info(id)?.name.clone())),
+            ("count", int(tally.count)),
+            ("bytes", int(tally.bytes)),
+            ("retained", int(tally.retained_bytes)),
+            (
+                "path",
+                Value::Texts(heaviest.map(|path| path.steps).unwrap_or_default()),
+            ),
+        ]))
+    });
+    let rows = rows.collect();
+    sheet.lists.insert("exceptions".to_owned(), rows);
+}

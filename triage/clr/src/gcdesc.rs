@@ -28,7 +28,8 @@ impl RefMap {
         #[expect(clippy::cast_possible_wrap, reason = "the runtime stores it signed")]
         let count = memory.u64(at(8)?)? as i64;
         match count {
-            1..=limits::GC_SERIES => {
+            // Each run is at least one word of the object.
+            1..=limits::GC_SERIES if count.unsigned_abs() <= u64::from(table.base_size) / 8 => {
                 let mut runs = Vec::new();
                 for i in 0..count.unsigned_abs() {
                     let series = at(8 + 16 * (i + 1))?;
@@ -55,7 +56,9 @@ impl RefMap {
                     }
                 }
                 let aligned = items.iter().all(|(_, skip)| skip % 8 == 0);
-                (start >= 8 && start % 8 == 0 && aligned && stride > 0)
+                // One round is one element: that also bounds the work for each object by its size.
+                let element = u64::from(table.component_size());
+                (start >= 8 && start % 8 == 0 && aligned && stride > 0 && stride == element)
                     .then_some(Self::Elements { start, items })
             }
             _ => None,
@@ -115,13 +118,18 @@ mod tests {
 
     const TABLE: u64 = 0x10_1000;
 
-    fn described(words: &[u64]) -> (SyntheticMemory, MethodTable) {
+    /// A method table with references: of an array when it has a component size, else of a class of 40 bytes.
+    fn described(words: &[u64], component_size: u64) -> (SyntheticMemory, MethodTable) {
         let mut memory = SyntheticMemory::new();
         memory.map(TABLE - 0x1000, 0x2000);
         for (i, word) in words.iter().enumerate() {
             memory.put_u64(TABLE - 8 * (i as u64 + 1), *word);
         }
-        memory.put_u64(TABLE, 0x0100_0000);
+        let flags = match component_size {
+            0 => 0x0100_0000,
+            size => 0x8100_0000 | size,
+        };
+        memory.put_u64(TABLE, 40 << 32 | flags);
         let table = MethodTable::read(&memory, TABLE).unwrap();
         (memory, table)
     }
@@ -137,7 +145,7 @@ mod tests {
     #[test]
     fn runs_of_a_class_are_stored_less_the_object_size() {
         // One series: two references from offset 8 in an object of 40 bytes.
-        let (memory, table) = described(&[1, 8, 16u64.wrapping_sub(40)]);
+        let (memory, table) = described(&[1, 8, 16u64.wrapping_sub(40)], 0);
         let map = RefMap::read(&memory, &table).unwrap();
         assert_eq!(slots(&map, 40), [8, 16]);
     }
@@ -145,24 +153,30 @@ mod tests {
     #[test]
     fn arrays_of_structs_repeat_their_pattern_to_the_end() {
         // Elements of 24 bytes: one reference, then 16 bytes of something else.
-        let (memory, table) = described(&[(-1i64) as u64, 16, 16 << 32 | 1]);
+        let (memory, table) = described(&[(-1i64) as u64, 16, 16 << 32 | 1], 24);
         let map = RefMap::read(&memory, &table).unwrap();
         assert_eq!(slots(&map, 24 + 3 * 24), [16, 40, 64]);
     }
 
     #[test]
-    fn a_pattern_that_never_advances_is_refused() {
-        let (memory, table) = described(&[(-1i64) as u64, 16, 0]);
-        assert_eq!(RefMap::read(&memory, &table), None);
-        let (memory, table) = described(&[1 << 40]);
-        assert_eq!(RefMap::read(&memory, &table), None);
+    fn a_pattern_that_is_not_one_element_long_is_refused() {
+        for (words, component_size) in [
+            (vec![(-1i64) as u64, 16, 0], 24),
+            (vec![(-1i64) as u64, 16, 16 << 32 | 1], 16),
+            // More of them than fit into the table's own object.
+            (vec![1 << 40], 0),
+            (vec![6, 8, 16u64.wrapping_sub(40)], 0),
+        ] {
+            let (memory, table) = described(&words, component_size);
+            assert_eq!(RefMap::read(&memory, &table), None, "{words:x?}");
+        }
     }
 
     proptest! {
         #[test]
-        fn slots_stay_inside_of_the_object(words in prop::collection::vec(any::<u64>(), 1..12), small in prop::collection::vec(-6i64..6, 1..12), size in 3u64..400) {
+        fn slots_stay_inside_of_the_object(words in prop::collection::vec(any::<u64>(), 1..12), small in prop::collection::vec(-6i64..6, 1..12), component in 0u64..6, size in 3u64..400) {
             for words in [words, small.iter().map(|w| (*w * 8) as u64).collect()] {
-                let (memory, table) = described(&words);
+                let (memory, table) = described(&words, component * 8);
                 if let Some(map) = RefMap::read(&memory, &table) {
                     let size = size * 8;
                     prop_assert!(slots(&map, size).iter().all(|s| *s >= 8 && s + 8 <= size - 8 + 8));

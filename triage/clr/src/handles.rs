@@ -249,6 +249,7 @@ impl HandleReader<'_> {
         const BUCKETS: u64 = 10;
         let memory = self.memory;
         let mut tables = Vec::new();
+        let mut known = HashSet::new();
         let mut map = self.vars.handle_table_map;
         let mut seen = HashSet::new();
         while map != 0 && seen.insert(map) && seen.len() <= limits::HANDLE_BUCKETS {
@@ -274,7 +275,7 @@ impl HandleReader<'_> {
                         .u64(slots.wrapping_add(slot * 8))
                         .filter(|t| could_be(*t));
                     match table.filter(|t| first_segment(memory, *t).is_some()) {
-                        Some(table) if !tables.contains(&table) => tables.push(table),
+                        Some(table) if known.insert(table) => tables.push(table),
                         _ if slot == 0 => {
                             self.log.count(Problem::DamagedHandleTable);
                             break;

@@ -373,14 +373,19 @@ pub(crate) fn instantiations(
         return handles;
     };
     let limit = (count.min(limits::INSTANTIATIONS) as usize).min(room);
-    let mut arrays = HashSet::new();
+    let (mut arrays, mut entries) = (HashSet::new(), HashSet::new());
     while buckets != 0 && arrays.insert(buckets) && arrays.len() < 64 {
         let length = if chained {
             memory.u64(buckets)
         } else {
             memory.u32(table + 24).map(u64::from)
         };
-        let Some(length) = length.filter(|l| *l <= u64::from(limits::INSTANTIATIONS)) else {
+        // A length is believed when its last bucket is there.
+        let last = |l: u64| memory.u64(buckets.wrapping_add((first + l.saturating_sub(1)) * 8));
+        let length = length
+            .filter(|l| *l <= u64::from(limits::INSTANTIATIONS))
+            .filter(|l| last(*l).is_some());
+        let Some(length) = length else {
             log.count(Problem::DamagedModule);
             break;
         };
@@ -389,8 +394,14 @@ pub(crate) fn instantiations(
                 .u64(buckets.wrapping_add((first + i) * 8))
                 .unwrap_or(0);
             // The end of a chain is marked by bit 0.
-            while entry & 1 == 0 && could_be(entry) && handles.len() < limit {
+            while entry & 1 == 0 && could_be(entry) {
+                if handles.len() >= limit || !entries.insert(entry) {
+                    // A chain that bites its tail, or more entries than the table says it has.
+                    log.count(Problem::DamagedModule);
+                    return handles;
+                }
                 let (Some(handle), Some(next)) = (memory.u64(entry), memory.u64(entry + 8)) else {
+                    log.count(Problem::DamagedModule);
                     break;
                 };
                 handles.push(handle & !1);

@@ -102,6 +102,17 @@ impl Segment {
     pub fn tail_bytes(&self) -> u64 {
         self.committed_end.saturating_sub(self.allocated_end)
     }
+
+    /// Gives up everything from an address on.
+    fn end_at(&mut self, end: u64) {
+        self.allocated_end = self.allocated_end.min(end);
+        self.committed_end = self.committed_end.min(end);
+        self.reserved_end = self.reserved_end.min(end);
+        for part in &mut self.parts {
+            part.end = part.end.min(end);
+        }
+        self.parts.retain(|part| part.start < part.end);
+    }
 }
 
 /// One GC heap: the only one of workstation GC, or one of many.
@@ -163,7 +174,7 @@ impl Heaps {
                 log,
             ));
         }
-        drop_overlaps(&mut heaps.heaps, log);
+        settle_overlaps(&mut heaps.heaps, log);
         Some(heaps)
     }
 
@@ -261,14 +272,21 @@ fn server_heaps(memory: &dyn Memory, vars: &GcVars, log: &Log) -> Option<Vec<Hea
             continue;
         };
         let field = |i: usize| memory.u64(heap.checked_add(offset(i)?)?);
-        places.push(HeapPlace {
-            alloc_allocated: field(0)?,
-            ephemeral_segment: field(1)?,
-            finalize_queue: field(2)?,
-            generation_table: heap.checked_add(offset(3)?)?,
-        });
+        let place = || {
+            Some(HeapPlace {
+                alloc_allocated: field(0)?,
+                ephemeral_segment: field(1)?,
+                finalize_queue: field(2)?,
+                generation_table: heap.checked_add(offset(3)?)?,
+            })
+        };
+        match place() {
+            Some(place) => places.push(place),
+            // The other heaps are worth reading without it.
+            None => log.count(Problem::DamagedSegmentList),
+        }
     }
-    Some(places)
+    (!places.is_empty()).then_some(places)
 }
 
 fn read_heap(
@@ -414,33 +432,110 @@ fn read_segment(
     ))
 }
 
-/// Segments never overlap; where a damaged dump says so, the first in address order is kept.
-fn drop_overlaps(heaps: &mut [Heap], log: &Log) {
-    let mut order: Vec<(u64, u64, usize, usize)> = Vec::new();
+/// Segments never overlap. Where a damaged dump says so, each ends where the next one starts, so that every byte that any of
+/// them claims is still walked once; of two that start at the same address, the first is kept.
+fn settle_overlaps(heaps: &mut [Heap], log: &Log) {
+    let mut order: Vec<(u64, usize, usize)> = Vec::new();
     for (h, heap) in heaps.iter().enumerate() {
-        order.extend(
-            heap.segments
-                .iter()
-                .enumerate()
-                .map(|(s, segment)| (segment.start, segment.reserved_end, h, s)),
-        );
+        let starts = heap.segments.iter().enumerate();
+        order.extend(starts.map(|(s, segment)| (segment.start, h, s)));
     }
     order.sort_unstable();
-    let mut bad = HashSet::new();
-    let mut end = 0;
-    for (start, reserved_end, h, s) in order {
-        if start < end {
-            bad.insert((h, s));
+    let mut twice = HashSet::new();
+    for (i, (start, h, s)) in order.iter().enumerate() {
+        if i > 0 && order[i - 1].0 == *start {
+            twice.insert((*h, *s));
             log.count(Problem::ImplausibleSegment);
-        } else {
-            end = reserved_end;
+        }
+        let next = order[i + 1..].iter().map(|next| next.0).find(|n| n > start);
+        let segment = &mut heaps[*h].segments[*s];
+        if let Some(next) = next.filter(|next| *next < segment.reserved_end) {
+            log.count(Problem::ImplausibleSegment);
+            segment.end_at(next);
         }
     }
     for (h, heap) in heaps.iter_mut().enumerate() {
         let mut s = 0;
         heap.segments.retain(|_| {
             s += 1;
-            !bad.contains(&(h, s - 1))
+            !twice.contains(&(h, s - 1))
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn segment(heap: u32, start: u64, end: u64, reserved_end: u64) -> Segment {
+        let part = HeapRange {
+            heap,
+            generation: Generation::Gen2,
+            start,
+            end,
+        };
+        Segment {
+            heap,
+            generation: Generation::Gen2,
+            start,
+            allocated_end: end,
+            committed_end: end,
+            reserved_end,
+            parts: vec![part],
+        }
+    }
+
+    fn settle(lists: Vec<Vec<Segment>>) -> (Vec<(u64, u64)>, u64) {
+        let heaps = lists.into_iter().enumerate().map(|(index, segments)| Heap {
+            index: u32::try_from(index).unwrap(),
+            segments,
+            finalize_queue: 0,
+            alloc_contexts: Vec::new(),
+        });
+        let mut heaps = Heaps {
+            heaps: heaps.collect(),
+            ..Heaps::default()
+        };
+        let log = Log::default();
+        settle_overlaps(&mut heaps.heaps, &log);
+        let ranges = heaps.ranges().iter().map(|r| (r.start, r.end)).collect();
+        (ranges, log.snapshot().count(Problem::ImplausibleSegment))
+    }
+
+    #[test]
+    fn segments_side_by_side_are_left_alone() {
+        let lists = vec![
+            vec![segment(0, 0x1000, 0x1800, 0x2000)],
+            vec![segment(1, 0x2000, 0x2100, 0x3000)],
+        ];
+        assert_eq!(settle(lists), (vec![(0x1000, 0x1800), (0x2000, 0x2100)], 0));
+    }
+
+    #[test]
+    fn a_segment_that_claims_everything_does_not_hide_the_others() {
+        let lists = vec![
+            vec![segment(0, 0x1000, 0x9000, 0x9000)],
+            vec![
+                segment(1, 0x2000, 0x2100, 0x3000),
+                segment(1, 0x4000, 0x4800, 0x5000),
+            ],
+        ];
+        assert_eq!(
+            settle(lists),
+            (
+                vec![(0x1000, 0x2000), (0x2000, 0x2100), (0x4000, 0x4800)],
+                1
+            )
+        );
+    }
+
+    #[test]
+    fn a_segment_in_two_lists_is_walked_once() {
+        let lists = vec![
+            vec![segment(0, 0x1000, 0x1800, 0x2000)],
+            vec![segment(1, 0x1000, 0x1400, 0x2000)],
+        ];
+        assert_eq!(settle(lists), (vec![(0x1000, 0x1800)], 1));
     }
 }

@@ -8,7 +8,7 @@
 
 use leakhound_archive::ReadAt;
 use leakhound_clr::{Options, RangeStats, Runtime, TypeId};
-use leakhound_dump::{Memory, MemoryExt, ProcessImage, Region};
+use leakhound_dump::{Memory, ProcessImage, Region};
 use leakhound_testbed::{Version, dumps, runtimes, targets};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -167,7 +167,7 @@ fn offset_of(loads: &[(u64, u64, u64)], address: u64) -> Option<usize> {
         .partition_point(|load| load.0 <= address)
         .checked_sub(1)?;
     let (start, bytes, offset) = loads[index];
-    (address + 8 <= start + bytes).then(|| (offset + address - start) as usize)
+    (bytes >= 8 && address - start <= bytes - 8).then(|| (offset + address - start) as usize)
 }
 
 impl Pristine {

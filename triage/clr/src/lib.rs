@@ -19,6 +19,8 @@ mod dictionaries;
 mod exceptions;
 mod fields;
 mod finalization;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod frames;
 mod gc_state;
 mod gc_vars;

@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 use leakhound_archive::ReadAt;
-use leakhound_clr::{Options, RangeStats, Runtime, TypeId};
+use leakhound_clr::{Options, Problem, RangeStats, Runtime, TypeId};
 use leakhound_dump::{Memory, ProcessImage, Region};
 use leakhound_testbed::{Version, dumps, runtimes, targets};
 use std::collections::{BTreeMap, BTreeSet};
@@ -310,7 +310,9 @@ fn ask_everything(runtime: &Runtime) -> RangeStats {
     }
     assert_eq!(walk.accumulators.iter().sum::<u64>(), sum.object_bytes);
     let snapshot = runtime.snapshot();
-    assert_eq!(snapshot.len() as u64, sum.object_count);
+    // A range that claims more than 32 GB has objects that a snapshot cannot number: it says so.
+    let cut = runtime.completeness().count(Problem::LimitReached) > 0;
+    assert!(snapshot.len() as u64 == sum.object_count || cut && (snapshot.len() as u64) < sum.object_count);
     let edges = runtime.edges(&snapshot);
     assert!(
         edges

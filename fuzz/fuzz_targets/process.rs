@@ -7,7 +7,7 @@
 #![no_main]
 
 #[path = "../../triage/clr/tests/support/tiny_process.rs"]
-#[allow(dead_code, reason = "the tests beside it use more of it")]
+#[expect(dead_code, reason = "the tests beside it use more of it")]
 mod tiny_process;
 
 use leakhound_clr::{Options, Runtime, TypeId};
@@ -24,23 +24,45 @@ fuzz_target!(|data: &[u8]| {
         let nth = usize::from(u16::from_le_bytes([record[0], record[1]])) % words;
         let value = u64::from_le_bytes(record[2..].try_into().unwrap_or_default());
         let pointer = value >> 56 == 0xA5;
-        tiny.put_nth(nth, if pointer { BASE + (value & 0x3F_FFFF) } else { value });
+        tiny.put_nth(
+            nth,
+            if pointer {
+                BASE + (value & 0x3F_FFFF)
+            } else {
+                value
+            },
+        );
     }
     match Runtime::open(&tiny.image(), &Options::default()) {
         Err(error) => assert!(error.to_string().len() > 30),
         Ok(runtime) => {
             for (range, stats) in runtime.walk(|| (), |(), _| ()).ranges {
-                let seen = stats.object_bytes + stats.free_bytes + stats.allocation_context_bytes + stats.skipped_bytes;
+                let seen = stats.object_bytes
+                    + stats.free_bytes
+                    + stats.allocation_context_bytes
+                    + stats.skipped_bytes;
                 assert_eq!(seen, range.end - range.start);
             }
             let snapshot = runtime.snapshot();
             let edges = runtime.edges(&snapshot);
             assert!(edges.targets.iter().all(|t| (*t as usize) < snapshot.len()));
             for id in 0..runtime.type_count() as u32 {
-                let _ = (runtime.type_info(TypeId(id)), runtime.instance_fields(TypeId(id)));
+                let _ = (
+                    runtime.type_info(TypeId(id)),
+                    runtime.instance_fields(TypeId(id)),
+                );
             }
-            let _ = (runtime.handles(), runtime.finalization(), runtime.statics(), runtime.thread_statics());
-            let _ = (runtime.stack_roots(&snapshot), runtime.modules(), runtime.completeness());
+            let _ = (
+                runtime.handles(),
+                runtime.finalization(),
+                runtime.statics(),
+                runtime.thread_statics(),
+            );
+            let _ = (
+                runtime.stack_roots(&snapshot),
+                runtime.modules(),
+                runtime.completeness(),
+            );
         }
     }
 });

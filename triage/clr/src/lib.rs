@@ -19,9 +19,9 @@ mod dictionaries;
 mod exceptions;
 mod fields;
 mod finalization;
+mod frames;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod frames;
 mod gc_state;
 mod gc_vars;
 mod gcdesc;

@@ -312,7 +312,10 @@ fn ask_everything(runtime: &Runtime) -> RangeStats {
     let snapshot = runtime.snapshot();
     // A range that claims more than 32 GB has objects that a snapshot cannot number: it says so.
     let cut = runtime.completeness().count(Problem::LimitReached) > 0;
-    assert!(snapshot.len() as u64 == sum.object_count || cut && (snapshot.len() as u64) < sum.object_count);
+    assert!(
+        snapshot.len() as u64 == sum.object_count
+            || cut && (snapshot.len() as u64) < sum.object_count
+    );
     let edges = runtime.edges(&snapshot);
     assert!(
         edges

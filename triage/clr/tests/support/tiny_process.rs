@@ -127,7 +127,10 @@ impl Default for Tiny {
 
 impl Tiny {
     fn place(&self, address: u64) -> Option<(usize, usize)> {
-        let piece = self.regions.iter().position(|r| r.start <= address && address < r.end)?;
+        let piece = self
+            .regions
+            .iter()
+            .position(|r| r.start <= address && address < r.end)?;
         Some((piece, (address - self.regions[piece].start) as usize))
     }
 
@@ -202,17 +205,34 @@ impl Tiny {
         let ephemeral_end = heap_of(0) + GENERATION_HEAP_BYTES;
         // Not server; the last generation is 2; no background collection; then the fields of the heap, and the offsets in a
         // generation: allocation context 0, first segment 56, no start of allocation: regions.
-        let cells = [0, 2, 2, segment_of(0), ephemeral_end, FINALIZE, 0, 56 << 32, 0xFFFF_FFFF];
+        let cells = [
+            0,
+            2,
+            2,
+            segment_of(0),
+            ephemeral_end,
+            FINALIZE,
+            0,
+            56 << 32,
+            0xFFFF_FFFF,
+        ];
         self.put_all(CELLS, &cells);
         for generation in 0..5 {
-            self.put(GENERATIONS + generation * GENERATION_BYTES + 56, segment_of(generation));
-            let (start, end) = (heap_of(generation), heap_of(generation) + GENERATION_HEAP_BYTES);
+            self.put(
+                GENERATIONS + generation * GENERATION_BYTES + 56,
+                segment_of(generation),
+            );
+            let (start, end) = (
+                heap_of(generation),
+                heap_of(generation) + GENERATION_HEAP_BYTES,
+            );
             self.put_all(segment_of(generation), &[end, end, end, end, start, 0, 0]);
         }
         // Registered of generation 2, 1 and 0, then a critical and a normal one that are ready.
         let array = FINALIZE + 0x80;
         let ends = [0, 0, 1, 2, 3, 4, 5].map(|n| array + n * 8);
-        self.put_all(FINALIZE, &ends).put_all(FINALIZE + 56, &[array, array + 64]);
+        self.put_all(FINALIZE, &ends)
+            .put_all(FINALIZE + 56, &[array, array + 64]);
         let objects = [2, 1, 0, 0, 0].map(heap_of);
         self.put_all(array, &objects);
     }
@@ -233,13 +253,17 @@ impl Tiny {
         ];
         for (index, value) in values {
             let variable = VARIABLES + index * 8;
-            self.put(DAC_TABLE + index * 8, variable).put(variable, value);
+            self.put(DAC_TABLE + index * 8, variable)
+                .put(variable, value);
         }
     }
 
     fn threads(&mut self) {
         self.put(THREAD_STORE + 160, THREAD + THREAD_LINK);
-        for (number, thread, next) in [(1, THREAD, SECOND_THREAD + THREAD_LINK), (2, SECOND_THREAD, 0)] {
+        for (number, thread, next) in [
+            (1, THREAD, SECOND_THREAD + THREAD_LINK),
+            (2, SECOND_THREAD, 0),
+        ] {
             self.put(thread + 8, 0x200)
                 .put(thread + 16, u64::MAX)
                 .put(thread + 32, number)
@@ -252,11 +276,30 @@ impl Tiny {
     }
 
     /// Flags, base size, parent, and the first words of the rest.
-    fn table(&mut self, table: u64, flags: u64, base_size: u64, rid: u64, parent: u64, element: u64) {
+    fn table(
+        &mut self,
+        table: u64,
+        flags: u64,
+        base_size: u64,
+        rid: u64,
+        parent: u64,
+        element: u64,
+    ) {
         let number = (table - FREE) / 0x40;
         let class = CLASSES + number * 32;
-        let words = [flags | base_size << 32, rid << 16, parent, MODULE, 0, class, element, 0];
-        self.put_all(table, &words).put(class + 16, table).put(class + 24, FIELDS);
+        let words = [
+            flags | base_size << 32,
+            rid << 16,
+            parent,
+            MODULE,
+            0,
+            class,
+            element,
+            0,
+        ];
+        self.put_all(table, &words)
+            .put(class + 16, table)
+            .put(class + 24, FIELDS);
     }
 
     fn types(&mut self) {
@@ -272,7 +315,10 @@ impl Tiny {
         // Elements: one reference, then eight bytes of something else.
         self.put_all(PAIRS - 24, &[8 << 32 | 1, 16, u64::MAX]);
         // Shop.Node: `next`, an instance field, and `first`, a static one.
-        self.put_all(FIELDS, &[NODE, 1 | 0x12 << 59, NODE, 1 << 24 | 2 | 0x12 << 59]);
+        self.put_all(
+            FIELDS,
+            &[NODE, 1 | 0x12 << 59, NODE, 1 << 24 | 2 | 0x12 << 59],
+        );
     }
 
     fn modules(&mut self) {
@@ -282,30 +328,45 @@ impl Tiny {
         const PATH: u64 = BASE + 0x3100;
         const TYPE_DEFS: u64 = BASE + 0x3200;
         const INSTANCES: u64 = BASE + 0x3400;
-        self.put(ASSEMBLIES, 1).put_all(ASSEMBLIES + 8, &[0, 1, ASSEMBLY]);
-        self.put(ASSEMBLY + 24, MODULE).put(MODULE + 272, PE_ASSEMBLY).put(PE_ASSEMBLY + 8, PE_IMAGE);
+        self.put(ASSEMBLIES, 1)
+            .put_all(ASSEMBLIES + 8, &[0, 1, ASSEMBLY]);
+        self.put(ASSEMBLY + 24, MODULE)
+            .put(MODULE + 272, PE_ASSEMBLY)
+            .put(PE_ASSEMBLY + 8, PE_IMAGE);
         self.put(PE_IMAGE + 16, PATH).put(PE_IMAGE + 120, PE_LAYOUT);
-        let path: Vec<u8> = "/app/Shop.dll\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let path: Vec<u8> = "/app/Shop.dll\0"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
         self.put_bytes(PATH, &path);
         let image = image_file();
-        self.put(PE_LAYOUT + 8, IMAGE_FILE).put(PE_LAYOUT + 16, image.len() as u64);
+        self.put(PE_LAYOUT + 8, IMAGE_FILE)
+            .put(PE_LAYOUT + 16, image.len() as u64);
         self.put_bytes(IMAGE_FILE, &image);
         self.put_all(TYPE_DEF_MAP, &[0, TYPE_DEFS, 5]);
         self.put_all(TYPE_DEFS, &[0, 0, OBJECT, STRING, NODE]);
-        self.put(MODULE + 968, INSTANCES).put(INSTANCES + 16, INSTANCE_BUCKETS).put(INSTANCES + 24, 1);
+        self.put(MODULE + 968, INSTANCES)
+            .put(INSTANCES + 16, INSTANCE_BUCKETS)
+            .put(INSTANCES + 24, 1);
         self.put_all(INSTANCE_BUCKETS, &[1, 0, 0, INSTANCE_ENTRY]);
         self.put_all(INSTANCE_ENTRY, &[NODES, 1]);
-        self.put(MODULE + 1224, LOCAL_MODULE).put(LOCAL_MODULE + 32, heap_of(4) + 16);
+        self.put(MODULE + 1224, LOCAL_MODULE)
+            .put(LOCAL_MODULE + 32, heap_of(4) + 16);
     }
 
     fn handles(&mut self) {
         let bucket = HANDLE_MAP + 0x80;
-        self.put(HANDLE_MAP, HANDLE_MAP + 0x20).put(HANDLE_MAP + 0x20, bucket);
-        self.put(bucket, bucket + 0x10).put(bucket + 0x10, HANDLE_TABLE);
-        self.put(HANDLE_TABLE + 48, HANDLE_SEGMENT).put(HANDLE_SEGMENT + 0x7D0, HANDLE_TABLE);
+        self.put(HANDLE_MAP, HANDLE_MAP + 0x20)
+            .put(HANDLE_MAP + 0x20, bucket);
+        self.put(bucket, bucket + 0x10)
+            .put(bucket + 0x10, HANDLE_TABLE);
+        self.put(HANDLE_TABLE + 48, HANDLE_SEGMENT)
+            .put(HANDLE_SEGMENT + 0x7D0, HANDLE_TABLE);
         // Two blocks: strong ones and dependent ones, whose second objects the first block has.
-        self.put_bytes(HANDLE_SEGMENT + 0x618, &[0xFF; 120]).put_bytes(HANDLE_SEGMENT + 0x618, &[2, 6]);
-        self.put_bytes(HANDLE_SEGMENT + 0x690, &[0xFF; 120]).put_bytes(HANDLE_SEGMENT + 0x690, &[0xFF, 0]);
+        self.put_bytes(HANDLE_SEGMENT + 0x618, &[0xFF; 120])
+            .put_bytes(HANDLE_SEGMENT + 0x618, &[2, 6]);
+        self.put_bytes(HANDLE_SEGMENT + 0x690, &[0xFF; 120])
+            .put_bytes(HANDLE_SEGMENT + 0x690, &[0xFF, 0]);
         self.put_all(HANDLE_SEGMENT + 0x1000, &[heap_of(0), heap_of(1)]);
         self.put_all(HANDLE_SEGMENT + 0x1200, &[heap_of(2)]);
     }
@@ -324,7 +385,7 @@ impl Tiny {
             // Generation 4 starts with the array that statics lie in.
             put(self, 24 + 4 * 8, &[NODES, 4, start + 56, heap_of(0), 0, 0]);
             for i in 1..6 {
-                put(self, 32, &[NODE, start + 24 + 32 * i, i]);
+                put(self, 32, &[NODE, start + 24 + 32 * i, 0]);
             }
             put(self, 24 + 2 * 16, &[PAIRS, 2, start, 7, start + 56, 8]);
             put(self, 32, &[STRING, 4 | 0x0061_0062 << 32, 0x0063_0064]);
@@ -371,7 +432,12 @@ pub fn metadata() -> Vec<u8> {
         strings.push(0);
         at
     };
-    let (file, none, system, shop) = (name("Shop.dll"), name("<Module>"), name("System"), name("Shop"));
+    let (file, none, system, shop) = (
+        name("Shop.dll"),
+        name("<Module>"),
+        name("System"),
+        name("Shop"),
+    );
     let (object, string, node) = (name("Object"), name("String"), name("Node"));
     let (next, first) = (name("next"), name("first"));
     let rows: [&[u16]; 7] = [
@@ -389,11 +455,19 @@ pub fn metadata() -> Vec<u8> {
     for count in [1_u32, 4, 2] {
         tables.extend(count.to_le_bytes());
     }
-    tables.extend(rows.into_iter().flatten().flat_map(|column| column.to_le_bytes()));
+    tables.extend(
+        rows.into_iter()
+            .flatten()
+            .flat_map(|column| column.to_le_bytes()),
+    );
     strings.resize(strings.len().next_multiple_of(4), 0);
     let mut out = b"BSJB\x01\0\x01\0\0\0\0\0\x04\0\0\0v4\0\0\0\0\x03\0".to_vec();
     let mut at = out.len() + 12 + 20 + 16;
-    for (size, name) in [(tables.len(), &b"#~\0\0"[..]), (strings.len(), b"#Strings\0\0\0\0"), (16, b"#GUID\0\0\0")] {
+    for (size, name) in [
+        (tables.len(), &b"#~\0\0"[..]),
+        (strings.len(), b"#Strings\0\0\0\0"),
+        (16, b"#GUID\0\0\0"),
+    ] {
         out.extend((at as u32).to_le_bytes());
         out.extend((size as u32).to_le_bytes());
         out.extend_from_slice(name);

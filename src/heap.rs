@@ -23,11 +23,13 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "\
 Views:
   types      objects and bytes by type, alive or dead                       (SOS: dumpheap -stat)
+  objects    every object of a type                                         (SOS: dumpheap -type)
   gen        every generation of every heap: committed, objects, holes      (SOS: eeheap -gc)
   statics    static and thread-static fields, and the object in each
   handles    GC handles by kind                                             (SOS: gchandles)
   finalizer  objects with finalizers: waiting (ready) and registered        (SOS: finalizequeue)
   threads    managed threads: ids, name, state                              (SOS: threads)
+  strings    contents of strings and what their repetition costs            (SOS: strings)
   modules    assemblies and native libraries: version, MVID, place          (SOS: clrmodules, lm)
   map        the address space: what each stretch is for                    (SOS: maddress)
 
@@ -36,6 +38,7 @@ Examples:
   leakhound heap core.4711 types --sort count --limit 10  the ten most numerous
   leakhound heap core.4711 types --free                   with the holes between objects, as SOS counts them
   leakhound heap pid:4711 gen --quick                     sizes of a running process, without walking its heap
+  leakhound heap core.4711 objects Shop.Cart.Order        the biggest orders; '*Order*' for all such names
   leakhound heap core.4711 gen --format json | jq 'map(.free_bytes) | add'
   leakhound heap core.4711 types --modules ./publish      names from module files, for dumps without metadata
   leakhound heap /var/lib/leakhound/cart/2026… statics    a captured bundle")]
@@ -45,6 +48,9 @@ pub struct Args {
     /// What to show.
     #[arg(value_parser = PossibleValuesParser::new(VIEWS.iter().map(|v| v.name)))]
     view: String,
+    /// objects: the type, by full or short name; `*part*` for all names that contain it.
+    #[arg(value_name = "TYPE")]
+    argument: Option<String>,
     /// How to print it.
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     format: OutputFormat,
@@ -90,6 +96,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let ask = Ask {
         query: Query {
             view: args.view.clone(),
+            argument: args.argument.clone(),
             sort: args.sort.clone(),
             reverse: args.reverse,
             limit: limit(args),
@@ -134,6 +141,22 @@ fn check(args: &Args, view: &View) -> Result<(), Failure> {
                 view.name
             )));
         }
+    }
+    match (view.argument, &args.argument) {
+        (Some(wanted), None) => {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "{view} needs a {wanted}: leakhound heap {file} {view} {wanted}",
+                view = view.name,
+                file = args.file.display()
+            )));
+        }
+        (None, Some(given)) => {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "{} takes nothing behind it, but `{given}` was given",
+                view.name
+            )));
+        }
+        _ => {}
     }
     let keys = || view.columns.iter().map(|c| c.key);
     match &args.sort {

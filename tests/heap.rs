@@ -24,7 +24,7 @@ const KEYS: &[(&str, &str)] = &[
     ("finalizer", "type ready registered"),
     (
         "threads",
-        "managed_id os_id name state kind gc_mode address",
+        "managed_id os_id name state kind gc_mode last_exception address",
     ),
     ("modules", "name path kind version mvid base bytes metadata"),
     ("map", "start end bytes resident_bytes kind protection name"),
@@ -177,6 +177,12 @@ fn mistakes_are_answered_with_what_to_do() {
         2,
         "--quick is for gen",
     );
+    refused(&["heap", REAL_DUMP, "objects"], 2, "objects needs a TYPE");
+    refused(
+        &["heap", REAL_DUMP, "gen", "loh"],
+        2,
+        "takes nothing behind it",
+    );
     refused(&["heap", "pid:x", "gen"], 2, "pid:4711");
     refused(&["heap", "pid:4194999", "gen"], 3, "does not exist");
     refused(&["heap", "/does/not/exist", "types"], 3, "/does/not/exist");
@@ -204,6 +210,55 @@ fn a_reader_that_goes_away_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", err(&output));
     assert!(!err(&output).contains("panicked"), "{}", err(&output));
+}
+
+#[test]
+fn objects_of_a_type_and_contents_of_strings() {
+    let types = rows(REAL_DUMP, "types");
+    let quotes = find(&types, "type", "Shop.Pricing.Quote");
+    let (objects, _) = ask(REAL_DUMP, "objects", &["Shop.Pricing.Quote"]);
+    assert_eq!(objects.len() as u64, quotes["count"].as_u64().unwrap());
+    assert_eq!(sum(&objects, "bytes"), quotes["bytes"].as_u64().unwrap());
+    assert!(
+        objects
+            .iter()
+            .all(|o| o["address"].as_str().unwrap().starts_with("0x7f"))
+    );
+    let (short, _) = ask(REAL_DUMP, "objects", &["Quote"]);
+    assert_eq!(short, objects, "the short name will do");
+    let (few, _) = ask(REAL_DUMP, "objects", &["System.Byte[]", "--limit", "3"]);
+    let (all, _) = ask(REAL_DUMP, "objects", &["System.Byte[]"]);
+    assert_eq!(few[..], all[..3]);
+    let (none, said) = ask(REAL_DUMP, "objects", &["Shop.Pricing.Quot"]);
+    assert!(
+        none.is_empty() && said.contains("Did you mean `Shop.Pricing.Quote`"),
+        "{said}"
+    );
+    let (parts, _) = ask(
+        REAL_DUMP,
+        "objects",
+        &["*Shop.Pricing.Quote*", "--limit", "100000"],
+    );
+    assert!(parts.len() > objects.len());
+
+    let (strings, said) = ask(REAL_DUMP, "strings", &[]);
+    assert!(said.contains("--show-strings"), "{said}");
+    assert!(
+        strings
+            .iter()
+            .all(|s| s["value"].as_str().unwrap().contains("characters, #"))
+    );
+    let keys = ["bytes", "count", "length", "value", "wasted_bytes"];
+    let mut found: Vec<&String> = strings[0].as_object().unwrap().keys().collect();
+    found.sort();
+    assert_eq!(found, keys);
+    let (shown, _) = ask(REAL_DUMP, "strings", &["--show-strings"]);
+    assert_eq!(sum(&shown, "count"), sum(&strings, "count"));
+    assert!(
+        shown
+            .iter()
+            .any(|s| s["value"].as_str().unwrap().starts_with('"'))
+    );
 }
 
 /// Holds every view of one process to what the target says.

@@ -8,11 +8,14 @@ mod generations;
 mod handles;
 mod map;
 mod modules;
+mod objects;
 mod statics;
+mod strings;
 pub mod table;
 mod threads;
 mod types;
 
+use crate::child::Strings;
 use crate::subject::Subject;
 use leakhound_clr::{NoRuntime, Options, Problem, Runtime, TypeId};
 use serde::{Deserialize, Serialize};
@@ -23,11 +26,13 @@ use thiserror::Error;
 /// Every view, in the order of the help.
 pub const VIEWS: &[&View] = &[
     &types::VIEW,
+    &objects::VIEW,
     &generations::VIEW,
     &statics::VIEW,
     &handles::VIEW,
     &finalizer::VIEW,
     &threads::VIEW,
+    &strings::VIEW,
     &modules::VIEW,
     &map::VIEW,
 ];
@@ -43,6 +48,8 @@ pub struct View {
     pub name: &'static str,
     /// What it answers.
     pub about: &'static str,
+    /// The word that must follow its name, if one must.
+    pub argument: Option<&'static str>,
     /// What its rows hold, in the order of the JSON keys.
     pub columns: &'static [Column],
     /// The column it is sorted by.
@@ -66,6 +73,8 @@ impl View {
 pub struct Query {
     /// Name of the view.
     pub view: String,
+    /// What follows the name of the view: the type for `objects`.
+    pub argument: Option<String>,
     /// Column to sort by; none: the view's own.
     pub sort: Option<String>,
     /// The other way round.
@@ -95,6 +104,8 @@ pub enum ExploreError {
 /// What a view reads.
 struct Scene<'a> {
     subject: &'a Subject,
+    /// Whether contents of strings may be shown.
+    strings: Strings,
     runtime: Option<Runtime>,
     at: &'a mut dyn FnMut(f64, &str),
 }
@@ -127,11 +138,13 @@ impl Scene<'_> {
 pub fn explore(
     subject: &Subject,
     query: &Query,
+    strings: Strings,
     at: &mut dyn FnMut(f64, &str),
 ) -> Result<Table, ExploreError> {
     let view = View::named(&query.view).ok_or_else(|| ExploreError::NoView(query.view.clone()))?;
     let mut scene = Scene {
         subject,
+        strings,
         runtime: None,
         at,
     };

@@ -85,8 +85,8 @@ fn answer(ask: &Ask, live: Option<Result<ProcessImage, DumpError>>) -> Result<()
         Some(image) => Subject::of(image.map_err(|error| error.to_string())?),
         None => Subject::open(&ask.request).map_err(|error| error.to_string())?,
     };
-    let table =
-        explore::explore(&subject, &ask.query, &mut at).map_err(|error| error.to_string())?;
+    let table = explore::explore(&subject, &ask.query, ask.request.strings, &mut at)
+        .map_err(|error| error.to_string())?;
     let mut rows = table.rows.into_iter();
     loop {
         let piece: Vec<Row> = rows.by_ref().take(ROWS_A_LINE).collect();

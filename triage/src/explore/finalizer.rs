@@ -2,12 +2,13 @@
 
 use super::table::{Column, ColumnKind, Table};
 use super::{ByName, ExploreError, Query, Scene, View, type_name};
-use leakhound_clr::{Runtime, TypeId};
+use leakhound_clr::{FinalizerThread, Runtime, TypeId};
 use std::collections::HashMap;
 
 pub(super) const VIEW: View = View {
     name: "finalizer",
     about: "objects with finalizers by type: ready (dead, waiting for the finalizer thread) and registered",
+    argument: None,
     columns: &[
         Column::new("type", ColumnKind::Name),
         Column::new("ready", ColumnKind::Count).summed(),
@@ -44,22 +45,34 @@ fn read(scene: &mut Scene<'_>, _query: &Query) -> Result<Table, ExploreError> {
     table
         .rows
         .sort_by_key(|row| std::cmp::Reverse(row[2].int()));
-    match &queue.thread {
-        Some(thread) => table.notes.push(format!(
-            "The finalizer thread (managed {}, OS {}) is {}.",
-            thread.managed_id,
-            thread.os_id,
-            if thread.busy {
-                "inside of a finalizer"
-            } else {
-                "idle"
-            }
-        )),
-        None => table
-            .notes
-            .push("The finalizer thread was not found.".to_owned()),
-    }
+    table.notes.push(match &queue.thread {
+        Some(thread) => describe(runtime, thread),
+        None => "The finalizer thread was not found.".to_owned(),
+    });
     Ok(table)
+}
+
+/// What the thread does, whose finalizer it runs, what it waits for.
+fn describe(runtime: &Runtime, thread: &FinalizerThread) -> String {
+    let mut text = format!(
+        "The finalizer thread (managed {}, OS {}) is {}",
+        thread.managed_id,
+        thread.os_id,
+        thread.state.name()
+    );
+    let name = |object: u64| runtime.type_of(object).map(|id| type_name(runtime, id));
+    if let Some(running) = thread.running.first().and_then(|object| name(*object)) {
+        text.push_str(&format!(" in the finalizer of {running}"));
+    }
+    if let Some(lock) = &thread.lock {
+        let of = name(lock.object).unwrap_or_else(|| "an object".to_owned());
+        text.push_str(&format!(", waiting for the lock of {of}"));
+        if let Some(owner) = lock.owner {
+            text.push_str(&format!(", which managed thread {owner} holds"));
+        }
+    }
+    text.push('.');
+    text
 }
 
 fn by_type(runtime: &Runtime, objects: impl Iterator<Item = u64>) -> HashMap<Option<TypeId>, u64> {

@@ -7,6 +7,7 @@ use leakhound_clr::{Generation, Heap, RangeStats, Runtime};
 pub(super) const VIEW: View = View {
     name: "gen",
     about: "every generation of every heap: reserved, committed, objects, holes",
+    argument: None,
     columns: &[
         Column::new("heap", ColumnKind::Number),
         Column::new("generation", ColumnKind::Word),

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 pub(super) const VIEW: View = View {
     name: "handles",
     about: "GC handles by kind, and the bytes of the objects they lead to",
+    argument: None,
     columns: &[
         Column::new("kind", ColumnKind::Word),
         Column::new("count", ColumnKind::Count)

@@ -9,6 +9,7 @@ use leakhound_dump::ProcessImage;
 pub(super) const VIEW: View = View {
     name: "map",
     about: "the address space: what each stretch is for",
+    argument: None,
     columns: &[
         Column::new("start", ColumnKind::Address),
         Column::new("end", ColumnKind::Address),

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 pub(super) const VIEW: View = View {
     name: "modules",
     about: "loaded assemblies and native libraries: version, MVID, where they lie",
+    argument: None,
     columns: &[
         Column::new("name", ColumnKind::Name),
         Column::new("path", ColumnKind::Name),

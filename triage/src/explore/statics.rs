@@ -6,6 +6,7 @@ use super::{ExploreError, Query, Scene, View, type_name};
 pub(super) const VIEW: View = View {
     name: "statics",
     about: "static and thread-static fields, and the object in each",
+    argument: None,
     columns: &[
         Column::new("field", ColumnKind::Name),
         Column::new("address", ColumnKind::Address).titled("object"),

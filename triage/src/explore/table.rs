@@ -186,8 +186,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// Sorts rows by a column (numbers fall, words rise; the other way round when `reverse`), sums them up, and keeps the
-    /// first `limit`.
+    /// Sorts rows by a column (amounts fall, names rise; the other way round when `reverse`), sums them up unless the view has
+    /// counted more than it lists, and keeps the first `limit`.
     pub fn finish(&mut self, columns: &[Column], sort: &str, reverse: bool, limit: usize) {
         if let Some(at) = columns.iter().position(|c| c.key == sort) {
             let falls = columns[at].adds_up && self.rows.iter().any(|row| row[at].is_number());
@@ -202,8 +202,15 @@ impl Table {
                 unknown.then(order)
             });
         }
-        self.row_count = self.rows.len() as u64;
-        self.totals = (0..columns.len())
+        if self.totals.is_empty() {
+            self.row_count = self.rows.len() as u64;
+            self.totals = self.sums(columns);
+        }
+        self.rows.truncate(limit);
+    }
+
+    fn sums(&self, columns: &[Column]) -> Row {
+        (0..columns.len())
             .map(|at| {
                 let values = || self.rows.iter().filter_map(|row| row[at].int());
                 if columns[at].adds_up && values().next().is_some() {
@@ -212,8 +219,7 @@ impl Table {
                     Cell::Null
                 }
             })
-            .collect();
-        self.rows.truncate(limit);
+            .collect()
     }
 }
 

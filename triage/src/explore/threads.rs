@@ -8,6 +8,7 @@ use std::collections::HashMap;
 pub(super) const VIEW: View = View {
     name: "threads",
     about: "managed threads: ids, name, state",
+    argument: None,
     columns: &[
         Column::new("managed_id", ColumnKind::Number).titled("managed"),
         Column::new("os_id", ColumnKind::Number).titled("OS"),
@@ -15,6 +16,7 @@ pub(super) const VIEW: View = View {
         Column::new("state", ColumnKind::Word),
         Column::new("kind", ColumnKind::Word),
         Column::new("gc_mode", ColumnKind::Word).titled("GC mode"),
+        Column::new("last_exception", ColumnKind::Name).titled("last exception"),
         Column::new("address", ColumnKind::Address),
     ],
     sort: "managed_id",
@@ -51,6 +53,7 @@ fn read(scene: &mut Scene<'_>, query: &Query) -> Result<Table, ExploreError> {
                 "preemptive"
             }
             .into(),
+            runtime.last_exception(thread).map(|e| e.type_name).into(),
             Cell::Address(thread.address),
         ]);
     }
@@ -64,6 +67,7 @@ fn read(scene: &mut Scene<'_>, query: &Query) -> Result<Table, ExploreError> {
                 thread.name.clone().into(),
                 "alive".into(),
                 "native".into(),
+                Cell::Null,
                 Cell::Null,
                 Cell::Null,
             ]

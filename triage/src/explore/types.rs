@@ -6,6 +6,7 @@ use super::{ByName, ExploreError, Query, Scene, View, type_name};
 pub(super) const VIEW: View = View {
     name: "types",
     about: "objects and bytes by type, alive or dead",
+    argument: None,
     columns: &[
         Column::new("type", ColumnKind::Name),
         Column::new("count", ColumnKind::Count)

@@ -398,6 +398,29 @@ fn running_processes_and_their_dumps_give_the_numbers_of_the_program() {
     }
 }
 
+#[test]
+fn a_process_that_never_rests_can_be_looked_into() {
+    let launch = targets::app("busy")
+        .unwrap()
+        .on(&runtimes::get(Version::Net8).unwrap());
+    let service = launch.start().unwrap();
+    let live = format!("pid:{}", service.pid());
+    for _ in 0..5 {
+        let (generations, said) = ask(&live, "gen", &["--quick"]);
+        assert_eq!(generations.len(), 6);
+        assert!(
+            (1 << 20..2 << 30).contains(&sum(&generations, "committed_bytes")),
+            "{said}"
+        );
+        assert!(said.contains("went on while it was read"), "{said}");
+    }
+    let types = rows(&live, "types");
+    assert!(types.iter().any(|r| r["type"] == "Shop.Rush.Order"));
+    let handles = rows(&live, "handles");
+    let pinned = find(&handles, "kind", "pinned")["count"].as_u64().unwrap();
+    assert!(pinned >= service.number("/pinned_always").unwrap());
+}
+
 /// Names that only metadata can give.
 fn named(types: &[Value]) -> usize {
     types

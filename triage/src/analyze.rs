@@ -30,7 +30,9 @@ pub fn analyze(
         });
     };
     at(0.0, "opening the dump");
-    let Subject { image, manifest } = Subject::open(request)?;
+    let Subject {
+        image, manifest, ..
+    } = Subject::open(request)?;
 
     let mut sheet = blank(request, manifest.as_ref(), &image);
     sheet

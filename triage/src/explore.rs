@@ -118,12 +118,26 @@ impl Scene<'_> {
                 heaps_only: quick,
                 ..Options::default()
             };
-            self.runtime = Some(Runtime::open(&self.subject.image, &options)?);
+            self.runtime = Some(self.open(&options)?);
         }
         // Just put there.
         self.runtime.as_ref().ok_or(NoRuntime::NotDotNet {
             modules: self.subject.image.modules.len(),
         })
+    }
+
+    /// A process that runs may change its tables while they are read: then once more, as they are read in a moment.
+    fn open(&self, options: &Options) -> Result<Runtime, NoRuntime> {
+        const TRIES: usize = 5;
+        let tries = if self.subject.live { TRIES } else { 1 };
+        let mut last = Runtime::open(&self.subject.image, options);
+        for _ in 1..tries {
+            if last.as_ref().is_ok_and(|r| r.completeness().is_whole()) {
+                break;
+            }
+            last = Runtime::open(&self.subject.image, options);
+        }
+        last
     }
 
     fn say(&mut self, share: f64, stage: &str) {
@@ -159,6 +173,12 @@ pub fn explore(
             "Only the first {ROWS_MAX} of {} rows are given; sort by another column to see others.",
             table.row_count
         ));
+    }
+    if subject.live {
+        table.notes.push(
+            "The process went on while it was read: what changed meanwhile is approximate."
+                .to_owned(),
+        );
     }
     table.notes.extend(subject.image.warnings.iter().cloned());
     if let Some(runtime) = &scene.runtime {

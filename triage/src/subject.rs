@@ -17,6 +17,8 @@ pub struct Subject {
     pub image: ProcessImage,
     /// `capture.json`, when there is one.
     pub manifest: Option<Manifest>,
+    /// It runs, and changes while it is read.
+    pub live: bool,
 }
 
 /// Why there is nothing to read.
@@ -61,15 +63,20 @@ impl Subject {
             let files = Arc::new(ModuleFiles::new(search, &Limits::default()));
             FileOverlay::apply(&mut image, &files);
         }
-        Ok(Self { image, manifest })
+        Ok(Self {
+            image,
+            manifest,
+            live: false,
+        })
     }
 
-    /// A process that was opened already.
+    /// A running process that was opened already.
     #[must_use]
-    pub fn of(image: ProcessImage) -> Self {
+    pub fn running(image: ProcessImage) -> Self {
         Self {
             image,
             manifest: None,
+            live: true,
         }
     }
 }

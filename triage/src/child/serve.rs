@@ -82,7 +82,7 @@ fn answer(ask: &Ask, live: Option<Result<ProcessImage, DumpError>>) -> Result<()
     };
     at(0.0, "opening");
     let subject = match live {
-        Some(image) => Subject::of(image.map_err(|error| error.to_string())?),
+        Some(image) => Subject::running(image.map_err(|error| error.to_string())?),
         None => Subject::open(&ask.request).map_err(|error| error.to_string())?,
     };
     let table = explore::explore(&subject, &ask.query, ask.request.strings, &mut at)

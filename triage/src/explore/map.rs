@@ -3,7 +3,7 @@
 use super::table::{Cell, Column, ColumnKind, Table};
 use super::{ExploreError, Query, Scene, View};
 use crate::facts::account::{self, Mapping};
-use leakhound_clr::{NoRuntime, Runtime};
+use leakhound_clr::{Generation, NoRuntime, Runtime};
 use leakhound_dump::ProcessImage;
 
 pub(super) const VIEW: View = View {
@@ -90,21 +90,34 @@ fn read(scene: &mut Scene<'_>, _query: &Query) -> Result<Table, ExploreError> {
 fn gc_ranges(runtime: &Runtime) -> Vec<GcRange> {
     let mut ranges = Vec::new();
     for segment in runtime.heaps().iter().flat_map(|h| &h.segments) {
-        let name = format!("{}, heap {}", segment.generation.name(), segment.heap);
-        let start = segment.start & !0xFFF;
-        for (start, end, kind) in [
-            (start, segment.committed_end, "gc"),
-            (segment.committed_end, segment.reserved_end, "gc reserved"),
-        ] {
+        let mut add = |start: u64, end: u64, kind, generation: Generation| {
             if start < end {
+                let name = format!("{}, heap {}", generation.name(), segment.heap);
                 ranges.push(GcRange {
                     start,
                     end,
                     kind,
-                    name: name.clone(),
+                    name,
                 });
             }
+        };
+        // Generations share the ephemeral segment: the older ones own what they fill, the youngest owns the rest.
+        let mut at = segment.start & !0xFFF;
+        for part in segment
+            .parts
+            .iter()
+            .filter(|p| p.generation != segment.generation)
+        {
+            add(at, part.end, "gc", part.generation);
+            at = part.end;
         }
+        add(at, segment.committed_end, "gc", segment.generation);
+        add(
+            segment.committed_end,
+            segment.reserved_end,
+            "gc reserved",
+            segment.generation,
+        );
     }
     ranges.sort_unstable_by_key(|r| r.start);
     let mut covered = 0;

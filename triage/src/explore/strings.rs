@@ -3,7 +3,7 @@
 use super::table::{Cell, Column, ColumnKind, Table};
 use super::{ExploreError, Query, Scene, View};
 use crate::child::Strings;
-use crate::notify::scrub;
+use crate::facts::strings::shown;
 use leakhound_clr::{Object, Runtime};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -33,8 +33,6 @@ pub(super) const VIEW: View = View {
 const CONTENTS: usize = 8 << 20;
 /// Longer strings are compared by their beginning and their length.
 const HASHED_BYTES: usize = 1 << 20;
-/// Characters of a content that are shown.
-const SHOWN_CHARACTERS: usize = 120;
 /// Contents that get a row; the rest is in the totals.
 const SHOWN_CONTENTS: usize = 50_000;
 /// Offset of the first character (vm/object.h, `StringObject`): method table, length, text.
@@ -165,24 +163,6 @@ impl Tally {
             row_count,
             totals,
             notes,
-        }
-    }
-}
-
-/// What may leave the node: by default length and hash, otherwise a shortened, scrubbed text.
-fn shown(runtime: &Runtime, strings: Strings, sample: u64, hash: u64, length: u32) -> String {
-    match strings {
-        Strings::Hashed => format!("{length} characters, #{:08x}", hash >> 32),
-        Strings::Scrubbed => {
-            let text = runtime
-                .string_text(sample, SHOWN_CHARACTERS)
-                .unwrap_or_default();
-            let more = if length as usize > SHOWN_CHARACTERS {
-                "…"
-            } else {
-                ""
-            };
-            format!("\"{}{more}\"", scrub::text(&text))
         }
     }
 }

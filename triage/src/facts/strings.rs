@@ -4,6 +4,7 @@ use super::rows::{int, row, text};
 use super::survey::Survey;
 use crate::child::Strings;
 use crate::notify::scrub;
+use leakhound_clr::Runtime;
 use leakhound_dump::Memory;
 use leakhound_rules::FactSheet;
 use rayon::prelude::*;
@@ -89,7 +90,13 @@ pub fn write(survey: &Survey<'_>, strings: Strings, sheet: &mut FactSheet) {
             row([
                 (
                     "value",
-                    text(shown(survey, strings, content.sample, *hash, *length)),
+                    text(shown(
+                        survey.runtime,
+                        strings,
+                        survey.objects.address(content.sample),
+                        *hash,
+                        *length,
+                    )),
                 ),
                 ("length", int(u64::from(*length))),
                 ("count", int(content.count)),
@@ -154,14 +161,18 @@ fn merge(mut a: Tally, mut b: Tally) -> Tally {
     a
 }
 
-/// What may leave the node: by default length and hash, otherwise a shortened, scrubbed text.
-fn shown(survey: &Survey<'_>, strings: Strings, sample: u32, hash: u64, length: u32) -> String {
+/// What may leave the node of the string at `address`: by default length and hash, otherwise a shortened, scrubbed text.
+pub(crate) fn shown(
+    runtime: &Runtime,
+    strings: Strings,
+    address: u64,
+    hash: u64,
+    length: u32,
+) -> String {
     match strings {
         Strings::Hashed => format!("{length} characters, #{:08x}", hash >> 32),
         Strings::Scrubbed => {
-            let address = survey.objects.address(sample);
-            let content = survey
-                .runtime
+            let content = runtime
                 .string_text(address, SHOWN_CHARACTERS)
                 .unwrap_or_default();
             let more = if (length as usize) > SHOWN_CHARACTERS {

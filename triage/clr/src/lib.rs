@@ -41,6 +41,7 @@ mod parallel;
 mod pe;
 mod peek;
 mod process_start;
+mod range_index;
 mod references;
 mod runtime;
 mod segments;

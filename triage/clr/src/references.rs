@@ -16,6 +16,8 @@ pub struct References<'a> {
     snapshot: &'a Snapshot,
     maps: Vec<Option<Arc<RefMap>>>,
     window: Window<'a>,
+    /// Index of the range that the last object lay in.
+    range: usize,
     dangling: u64,
 }
 
@@ -46,6 +48,7 @@ impl Runtime {
             snapshot,
             maps: Vec::new(),
             window: Window::new(&*self.memory, piece),
+            range: 0,
             dangling: 0,
         }
     }
@@ -140,11 +143,12 @@ impl<'a> References<'a> {
                 .resize(self.runtime.shapes.len().max(id.index() + 1), None);
         }
         let runtime = self.runtime;
-        let map = Arc::clone(self.maps[id.index()].get_or_insert_with(|| runtime.ref_map(id)));
-        if *map == RefMap::None {
+        let map = self.maps[id.index()].get_or_insert_with(|| runtime.ref_map(id));
+        if **map == RefMap::None {
             return;
         }
-        let (address, size) = (self.snapshot.address(index), self.snapshot.size(index));
+        let address = self.snapshot.address_after(index, &mut self.range);
+        let size = self.snapshot.size(index);
         let window = &mut self.window;
         map.runs(size, |start, words| {
             let mut done = 0;

@@ -3,6 +3,7 @@
 //! Per object: 4 bytes of address, 4 of type, 4 of size. One bit per 8 bytes of heap finds the object at an address.
 
 use crate::completeness::Problem;
+use crate::range_index::RangeIndex;
 use crate::runtime::Runtime;
 use crate::segments::{Generation, HeapRange};
 use crate::shapes::TypeId;
@@ -12,6 +13,7 @@ use rayon::prelude::*;
 /// All objects of a heap. Indices are dense, from 0, in address order.
 pub struct Snapshot {
     ranges: Vec<SnapshotRange>,
+    index: RangeIndex,
     offsets: Vec<u32>,
     types: Vec<u32>,
     sizes: Vec<u32>,
@@ -24,18 +26,31 @@ struct SnapshotRange {
     range: HeapRange,
     /// Index of its first object.
     first: u32,
+    /// Index after its last object.
+    end: u32,
     /// Index of its first word in `bits`.
     word: usize,
+    /// Index after its last word in `bits`.
+    end_word: usize,
 }
 
 /// Words of the bitmap that share one entry of `ranks`.
-const RANK_WORDS: usize = 8;
+const RANK_WORDS: usize = 2;
 
 #[derive(Default)]
 struct Piece {
     offsets: Vec<u32>,
     types: Vec<u32>,
     sizes: Vec<u32>,
+}
+
+impl Piece {
+    /// Gives back what growing took too much: all pieces are alive at once.
+    fn shrink(&mut self) {
+        self.offsets.shrink_to_fit();
+        self.types.shrink_to_fit();
+        self.sizes.shrink_to_fit();
+    }
 }
 
 impl Runtime {
@@ -67,6 +82,7 @@ impl Runtime {
                     if beyond > 0 {
                         self.log.add(Problem::LimitReached, beyond);
                     }
+                    piece.shrink();
                     (*range, stats, piece)
                 },
             )
@@ -74,6 +90,7 @@ impl Runtime {
         let total: usize = pieces.iter().map(|(_, _, p)| p.offsets.len()).sum();
         let mut snapshot = Snapshot {
             ranges: Vec::with_capacity(pieces.len()),
+            index: RangeIndex::default(),
             offsets: Vec::with_capacity(total),
             types: Vec::with_capacity(total),
             sizes: Vec::with_capacity(total),
@@ -83,7 +100,7 @@ impl Runtime {
         };
         for (range, stats, piece) in pieces {
             let first = u32::try_from(snapshot.offsets.len());
-            let (Ok(first), Ok(_)) = (
+            let (Ok(first), Ok(end)) = (
                 first,
                 u32::try_from(snapshot.offsets.len() + piece.offsets.len()),
             ) else {
@@ -104,12 +121,20 @@ impl Runtime {
             for offset in &piece.offsets {
                 snapshot.bits[word + *offset as usize / 64] |= 1 << (offset % 64);
             }
-            snapshot.ranges.push(SnapshotRange { range, first, word });
+            snapshot.ranges.push(SnapshotRange {
+                range,
+                first,
+                end,
+                word,
+                end_word: snapshot.bits.len(),
+            });
             snapshot.offsets.extend_from_slice(&piece.offsets);
             snapshot.types.extend_from_slice(&piece.types);
             snapshot.sizes.extend_from_slice(&piece.sizes);
             snapshot.stats.push((range, stats));
         }
+        let starts: Vec<u64> = snapshot.ranges.iter().map(|r| r.range.start).collect();
+        snapshot.index = RangeIndex::new(&starts);
         let mut rank = 0;
         snapshot
             .ranks
@@ -166,6 +191,20 @@ impl Snapshot {
         range.range.start + u64::from(self.offsets[index as usize]) * 8
     }
 
+    /// As [`Self::address`], for objects that come one after the other: `range` is kept from one call to the next.
+    #[inline]
+    pub(crate) fn address_after(&self, index: u32, range: &mut usize) -> u64 {
+        let holds = |r: &&SnapshotRange| (r.first..r.end).contains(&index);
+        let own = match self.ranges.get(*range).filter(holds) {
+            Some(own) => own,
+            None => {
+                *range = self.range_of(index);
+                &self.ranges[*range]
+            }
+        };
+        own.range.start + u64::from(self.offsets[index as usize]) * 8
+    }
+
     /// Generation of an object.
     #[must_use]
     pub fn generation(&self, index: u32) -> Generation {
@@ -183,7 +222,7 @@ impl Snapshot {
         let bit = usize::try_from(offset / 8).ok()?;
         let (word, shift) = (range.word + bit / 64, bit % 64);
         let bits = *self.bits.get(word)?;
-        if bits >> shift & 1 == 0 || word >= self.end_word(range) {
+        if bits >> shift & 1 == 0 || word >= range.end_word {
             return None;
         }
         Some(self.rank(word) + (bits & ((1 << shift) - 1)).count_ones())
@@ -193,7 +232,7 @@ impl Snapshot {
     #[must_use]
     pub fn index_around(&self, address: u64) -> Option<u32> {
         let range = self.range_at(address)?;
-        let end = self.end_index(range);
+        let end = range.end as usize;
         let offset = u32::try_from((address - range.range.start) / 8).ok()?;
         let own = &self.offsets[range.first as usize..end];
         let at = own.partition_point(|o| *o <= offset).checked_sub(1)?;
@@ -206,7 +245,7 @@ impl Snapshot {
     #[must_use]
     pub fn hole_after(&self, index: u32) -> u64 {
         let range = &self.ranges[self.range_of(index)];
-        if index as usize + 1 >= self.end_index(range) {
+        if index + 1 >= range.end {
             return 0;
         }
         let end = u64::from(self.offsets[index as usize]) * 8 + self.size(index);
@@ -228,10 +267,9 @@ impl Snapshot {
     pub fn pieces(&self, most: u32) -> Vec<std::ops::Range<u32>> {
         let mut pieces = Vec::new();
         for range in &self.ranges {
-            let end = u32::try_from(self.end_index(range)).unwrap_or(u32::MAX);
             let mut start = range.first;
-            while start < end {
-                let stop = end.min(start.saturating_add(most.max(1)));
+            while start < range.end {
+                let stop = range.end.min(start.saturating_add(most.max(1)));
                 pieces.push(start..stop);
                 start = stop;
             }
@@ -249,7 +287,9 @@ impl Snapshot {
     }
 
     fn range_at(&self, address: u64) -> Option<&SnapshotRange> {
-        let after = self.ranges.partition_point(|r| r.range.start <= address);
+        let near = self.index.near(address);
+        let own = self.ranges.get(near.clone())?;
+        let after = near.start + own.partition_point(|r| r.range.start <= address);
         self.ranges
             .get(after.checked_sub(1)?)
             .filter(|r| address < r.range.end)
@@ -257,21 +297,5 @@ impl Snapshot {
 
     fn range_of(&self, index: u32) -> usize {
         self.ranges.partition_point(|r| r.first <= index) - 1
-    }
-
-    fn next<'a>(&'a self, range: &SnapshotRange) -> Option<&'a SnapshotRange> {
-        let at = self
-            .ranges
-            .partition_point(|r| r.range.start <= range.range.start);
-        self.ranges.get(at)
-    }
-
-    fn end_index(&self, range: &SnapshotRange) -> usize {
-        self.next(range)
-            .map_or(self.offsets.len(), |n| n.first as usize)
-    }
-
-    fn end_word(&self, range: &SnapshotRange) -> usize {
-        self.next(range).map_or(self.bits.len(), |n| n.word)
     }
 }

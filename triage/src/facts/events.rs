@@ -6,7 +6,6 @@ use super::survey::Survey;
 use crate::known::Reader;
 use leakhound_clr::TypeId;
 use leakhound_rules::{FactSheet, Value};
-use std::collections::HashSet;
 
 /// Events that a sheet names.
 const KEEP: usize = 30;
@@ -23,7 +22,8 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
     let mut found = Vec::new();
     let candidates = (0u32..)
         .zip(objects.type_ids())
-        .filter(|(object, id)| delegates.contains(id) && survey.is_live(*object));
+        .filter(|(_, id)| delegates.get(**id as usize).copied().unwrap_or(false))
+        .filter(|(object, _)| survey.is_live(*object));
     for (object, id) in candidates.take(DELEGATES) {
         let view = reader.view_as(objects.address(object), TypeId(*id));
         if let Some(handlers) = view.handlers().filter(|handlers| handlers.count >= FEWEST) {
@@ -55,8 +55,8 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
     sheet.lists.insert("event_handlers".to_owned(), rows);
 }
 
-/// Types that derive from `MulticastDelegate`.
-fn delegate_types(survey: &Survey<'_>) -> HashSet<u32> {
+/// By type: whether it derives from `MulticastDelegate`.
+fn delegate_types(survey: &Survey<'_>) -> Vec<bool> {
     let runtime = survey.runtime;
     let is_delegate = |id: TypeId| {
         let base = runtime
@@ -66,6 +66,6 @@ fn delegate_types(survey: &Survey<'_>) -> HashSet<u32> {
     };
     (0u32..)
         .take(runtime.type_count())
-        .filter(|id| is_delegate(TypeId(*id)))
+        .map(|id| is_delegate(TypeId(id)))
         .collect()
 }

@@ -172,6 +172,8 @@ pub const FACTS: &[Fact] = &[
     fact("runtime.name", Text, Sheet, "`.NET`, or `none` when no runtime was found."),
     fact("runtime.version", Text, Sheet, "Version of the runtime."),
     fact("runtime.os", Text, Sheet, "`linux` or `windows`."),
+    fact("runtime.host", Text, Sheet, "How the program is hosted: `dotnet`, `apphost` or `single-file`."),
+    fact("runtime.command", Text, Sheet, "Command line, with secrets masked."),
     fact("completeness.heap", Ratio, Sheet, "Share of heap bytes that parsed as objects."),
     fact("completeness.names", Ratio, Sheet, "Share of types with a full name."),
     fact("completeness.references", Ratio, Sheet, "Share of references that lead to an object."),
@@ -201,30 +203,35 @@ pub const FACTS: &[Fact] = &[
     fact("heap.garbage", Bytes, Sheet, "Bytes in objects no root reaches: the next full collection frees them."),
     fact("heap.objects", Count, Sheet, "Objects, dead or alive."),
     fact("heap.types", Count, Sheet, "Types with at least one object."),
+    fact("gen0.reserved", Bytes, Sheet, "Address space reserved for generation 0."),
     fact("gen0.committed", Bytes, Sheet, "Committed bytes of generation 0."),
     fact("gen0.used", Bytes, Sheet, "Bytes in objects of generation 0."),
     fact("gen0.free", Bytes, Sheet, "Bytes in holes of generation 0."),
     fact("gen0.largest_free", Bytes, Sheet, "Largest hole of generation 0."),
     fact("gen0.objects", Count, Sheet, "Objects of generation 0."),
     fact("gen0.garbage", Bytes, Sheet, "Dead bytes of generation 0."),
+    fact("gen1.reserved", Bytes, Sheet, "Address space reserved for generation 1."),
     fact("gen1.committed", Bytes, Sheet, "Committed bytes of generation 1."),
     fact("gen1.used", Bytes, Sheet, "Bytes in objects of generation 1."),
     fact("gen1.free", Bytes, Sheet, "Bytes in holes of generation 1."),
     fact("gen1.largest_free", Bytes, Sheet, "Largest hole of generation 1."),
     fact("gen1.objects", Count, Sheet, "Objects of generation 1."),
     fact("gen1.garbage", Bytes, Sheet, "Dead bytes of generation 1."),
+    fact("gen2.reserved", Bytes, Sheet, "Address space reserved for generation 2."),
     fact("gen2.committed", Bytes, Sheet, "Committed bytes of generation 2."),
     fact("gen2.used", Bytes, Sheet, "Bytes in objects of generation 2."),
     fact("gen2.free", Bytes, Sheet, "Bytes in holes of generation 2."),
     fact("gen2.largest_free", Bytes, Sheet, "Largest hole of generation 2."),
     fact("gen2.objects", Count, Sheet, "Objects of generation 2."),
     fact("gen2.garbage", Bytes, Sheet, "Dead bytes of generation 2."),
+    fact("loh.reserved", Bytes, Sheet, "Address space reserved for the large object heap."),
     fact("loh.committed", Bytes, Sheet, "Committed bytes of the large object heap."),
     fact("loh.used", Bytes, Sheet, "Bytes in objects of the large object heap."),
     fact("loh.free", Bytes, Sheet, "Bytes in holes of the large object heap."),
     fact("loh.largest_free", Bytes, Sheet, "Largest hole of the large object heap."),
     fact("loh.objects", Count, Sheet, "Objects of the large object heap."),
     fact("loh.garbage", Bytes, Sheet, "Dead bytes of the large object heap."),
+    fact("poh.reserved", Bytes, Sheet, "Address space reserved for the pinned object heap."),
     fact("poh.committed", Bytes, Sheet, "Committed bytes of the pinned object heap."),
     fact("poh.used", Bytes, Sheet, "Bytes in objects of the pinned object heap."),
     fact("poh.free", Bytes, Sheet, "Bytes in holes of the pinned object heap."),
@@ -236,19 +243,46 @@ pub const FACTS: &[Fact] = &[
     fact("soh.pinned_free", Bytes, Sheet, "Bytes in holes of generations 0, 1 and 2 that lie directly before or after an object with a pinned handle."),
     fact("frozen.committed", Bytes, Sheet, "Committed bytes of frozen segments (NonGC heap)."),
     fact("frozen.used", Bytes, Sheet, "Bytes in objects of frozen segments."),
+    fact("frozen.objects", Count, Sheet, "Objects of frozen segments."),
 
     // The collector's state.
     fact("gc.server", Bool, Sheet, "Server GC is on."),
     fact("gc.heaps", Count, Sheet, "GC heaps."),
     fact("gc.regions", Bool, Sheet, "The heap is made of regions, not segments."),
     fact("gc.in_progress", Bool, Sheet, "A collection was moving objects when the capture was taken."),
+    fact("gc.background", Bool, Sheet, "A background collection was marking or sweeping when the capture was taken."),
+    fact("gc.gen0_collections", Count, Sheet, "Collections of generation 0 and older since the start."),
+    fact("gc.gen1_collections", Count, Sheet, "Collections of generation 1 and older since the start."),
+    fact("gc.gen2_collections", Count, Sheet, "Collections of generation 2 since the start."),
+    fact("gc.compacting_collections", Count, Sheet, "Collections that moved objects together."),
+    fact("gc.concurrent_collections", Count, Sheet, "Collections that ran in the background."),
+    fact("gc.last_generation", Count, Sheet, "Oldest generation of the last collection."),
+    fact("gc.last_reason", Text, Sheet, "Why the last collection was started."),
+    fact("gc.last_induced", Bool, Sheet, "The last collection was asked for by the program (GC.Collect)."),
+    fact("gc.last_compacting", Bool, Sheet, "The last collection moved objects together."),
+    fact("gc.latency_mode", Text, Sheet, "GCSettings.LatencyMode: `batch`, `interactive`, `low_latency`, `sustained_low_latency`, `no_gc_region`."),
+    fact("gc.concurrent", Bool, Sheet, "Concurrent (background) collection is on."),
+    fact("gc.hard_limit", Bytes, Sheet, "The limit that the GC heap was given (GCHeapHardLimit)."),
+    fact("gc.conserve_memory", Count, Sheet, "GCConserveMemory, 0 to 9."),
+    fact("gc.retain_vm", Bool, Sheet, "The GC keeps memory it could give back (GCRetainVM)."),
+    fact("gc.affinitized", Bool, Sheet, "Server GC threads are bound to processors (GCNoAffinitize is not set)."),
+    fact("gc.oom_reason", Text, Sheet, "Why the GC could not find memory, the last time that happened; unknown when it never did."),
+    fact("gc.oom_bytes", Bytes, Sheet, "Bytes that were asked for then."),
+    fact("gc.collections_since_oom", Count, Sheet, "Collections since then."),
 
     // Finalization.
     fact("finalizer.registered", Count, Sheet, "Objects registered for finalization."),
     fact("finalizer.ready", Count, Sheet, "Dead objects that wait for the finalizer thread."),
     fact("finalizer.ready_bytes", Bytes, Sheet, "Their own size."),
     fact("finalizer.ready_retained", Bytes, Sheet, "What they keep alive, themselves included."),
+    fact("finalizer.ready_critical", Count, Sheet, "Those of them with critical finalizers, which run last."),
     fact("finalizer.thread_busy", Bool, Sheet, "The finalizer thread is inside a finalizer, not waiting for work."),
+    fact("finalizer.thread_state", Text, Sheet, "`idle`, `busy` or `blocked`, as far as one moment tells."),
+    fact("finalizer.thread_sure", Bool, Sheet, "That state is proved, not guessed from the system call the thread is in."),
+    fact("finalizer.running", Text, Sheet, "Type of the object whose finalizer runs."),
+    fact("finalizer.waits_in", Text, Sheet, "Where the finalizer thread waits: the method it called, or the system call."),
+    fact("finalizer.lock", Text, Sheet, "Type of the object whose lock the finalizer thread waits for."),
+    fact("finalizer.lock_owner", Text, Sheet, "The thread that holds that lock."),
 
     // Handles.
     fact("handles.total", Count, Sheet, "GC handles in use."),
@@ -262,6 +296,24 @@ pub const FACTS: &[Fact] = &[
     fact("handles.ref_counted", Count, Sheet, "Reference-counted handles (COM, Java)."),
     fact("handles.sized_ref", Count, Sheet, "Sized-reference handles."),
 
+    // Locks.
+    fact("locks.blocks", Count, Sheet, "Objects that have a sync block."),
+    fact("locks.blocks_free", Count, Sheet, "Sync blocks that were used and are free again."),
+    fact("locks.held", Count, Sheet, "Locks with a sync block that some thread holds; one that nobody ever waited for has none."),
+    fact("locks.entering", Count, Sheet, "Threads that wait to enter a lock."),
+    fact("locks.waiting", Count, Sheet, "Threads in Monitor.Wait."),
+
+    // Modules.
+    fact("modules.count", Count, Sheet, "Loaded managed modules."),
+    fact("modules.dynamic", Count, Sheet, "Modules made at run time (Reflection.Emit)."),
+    fact("contexts.count", Count, Sheet, "Load contexts."),
+    fact("contexts.collectible", Count, Sheet, "Load contexts that can be unloaded."),
+    fact("contexts.unloading", Count, Sheet, "Load contexts that were unloaded and are still held by something."),
+
+    // Exceptions.
+    fact("exceptions.count", Count, Sheet, "Exception objects on the heap."),
+    fact("exceptions.live", Count, Sheet, "Those of them that are reachable."),
+
     // Strings.
     fact("strings.count", Count, Sheet, "Live strings."),
     fact("strings.bytes", Bytes, Sheet, "Bytes in live strings."),
@@ -271,6 +323,8 @@ pub const FACTS: &[Fact] = &[
     fact("threads.managed", Count, Sheet, "Managed threads that are alive."),
     fact("threads.dead", Count, Sheet, "Managed thread objects whose OS thread is gone."),
     fact("threads.background", Count, Sheet, "Live managed background threads."),
+    fact("threads.unstarted", Count, Sheet, "Managed threads that were made and never started."),
+    fact("threads.workers", Count, Sheet, "Live managed threads that the runtime counts as thread pool workers; newer runtimes leave that to managed code."),
     fact("threads.stack_bytes", Bytes, Sheet, "Resident stack memory of all threads."),
 
     // What waits.
@@ -321,6 +375,76 @@ pub const LISTS: &[List] = &[
         ("type", Text, "Full C# name of the target."),
         ("count", Count, "Handles."),
         ("bytes", Bytes, "Size of the targets."),
+    ]},
+    List { name: "generations", scope: Sheet, sentence: "Generations of each heap.", columns: &[
+        ("heap", Count, "Index of the heap."),
+        ("generation", Text, "`gen0`, `gen1`, `gen2`, `loh`, `poh`, `frozen`."),
+        ("reserved", Bytes, "Address space."),
+        ("committed", Bytes, "Committed bytes."),
+        ("used", Bytes, "Bytes in objects."),
+        ("free", Bytes, "Bytes in holes."),
+        ("largest_free", Bytes, "The largest hole."),
+        ("objects", Count, "Objects."),
+        ("holes", Count, "Holes."),
+    ]},
+    List { name: "free_blocks", scope: Sheet, sentence: "Holes by generation and size; each row covers sizes up to twice its own.", columns: &[
+        ("generation", Text, "`gen0`, `gen1`, `gen2`, `loh`, `poh`, `frozen`."),
+        ("from", Bytes, "Smallest size of the row."),
+        ("count", Count, "Holes."),
+    ]},
+    List { name: "handle_kinds", scope: Sheet, sentence: "Handles by kind and generation of their target.", columns: &[
+        ("kind", Text, "`strong`, `pinned`, `weak_short`, …"),
+        ("generation", Text, "`gen0`, `gen1`, `gen2`, `loh`, `poh`, `frozen`; empty when the target is no object."),
+        ("count", Count, "Handles."),
+        ("bytes", Bytes, "Size of the targets."),
+    ]},
+    List { name: "finalizable_generations", scope: Sheet, sentence: "Objects registered for finalization by the generation whose collection looks at them.", columns: &[
+        ("generation", Text, "`gen0`, `gen1`, `gen2`, `loh`, `poh`."),
+        ("count", Count, "Objects."),
+        ("bytes", Bytes, "Their own size."),
+    ]},
+    List { name: "held_locks", scope: Sheet, sentence: "Locks that are held or waited for, the most waited for first.", columns: &[
+        ("type", Text, "Type of the object."),
+        ("owner", Text, "The thread that holds it; empty when none does."),
+        ("recursion", Count, "Times the owner entered it."),
+        ("entering", Count, "Threads that wait to enter."),
+        ("waiting", Count, "Threads in Monitor.Wait."),
+    ]},
+    List { name: "thrown", scope: Sheet, sentence: "The exceptions that threads threw last, which they may have handled long ago.", columns: &[
+        ("thread", Text, "The thread."),
+        ("type", Text, "Full C# name."),
+        ("hresult", Text, "HResult, hexadecimal."),
+        ("message", Text, "Message, shortened and scrubbed; absent when strings may not leave the node."),
+    ]},
+    List { name: "managed_threads", scope: Sheet, sentence: "Managed threads that are alive.", columns: &[
+        ("id", Count, "Managed id."),
+        ("os_id", Count, "Kernel thread id."),
+        ("name", Text, "Thread.Name, or the kernel's."),
+        ("background", Bool, "Does not keep the process alive."),
+        ("worker", Bool, "Belongs to the thread pool, as far as the runtime says."),
+        ("calls", Text, "The innermost call into the runtime or native code, where it is known."),
+        ("system_call", Text, "The system call it is in."),
+    ]},
+    List { name: "modules", scope: Sheet, sentence: "Loaded managed modules.", columns: &[
+        ("name", Text, "File name."),
+        ("version", Text, "Version of the assembly."),
+        ("mvid", Text, "Module version id."),
+        ("path", Text, "Path it was loaded from."),
+        ("bytes", Bytes, "Bytes of its image."),
+        ("dynamic", Bool, "Made at run time."),
+    ]},
+    List { name: "load_contexts", scope: Sheet, sentence: "Load contexts.", columns: &[
+        ("name", Text, "Its name."),
+        ("type", Text, "Full name of its class."),
+        ("collectible", Bool, "It can be unloaded."),
+        ("unloading", Bool, "It was unloaded and something still holds a part of it."),
+        ("assemblies", Count, "Modules in it."),
+        ("held_by", Text, "The root that reaches its object; empty when none does."),
+    ]},
+    List { name: "settings", scope: Sheet, sentence: "Settings of the runtime.", columns: &[
+        ("name", Text, "Variable or property."),
+        ("value", Text, "Its value."),
+        ("source", Text, "`environment` or `runtimeconfig`."),
     ]},
     List { name: "finalizable", scope: Sheet, sentence: "Objects registered for finalization by type.", columns: &[
         ("type", Text, "Full C# name."),
@@ -446,50 +570,4 @@ pub fn list_named(name: &str) -> Option<&'static List> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn no_name_means_two_things() {
-        let mut names = BTreeSet::new();
-        for name in FACTS
-            .iter()
-            .map(|f| f.name)
-            .chain(LISTS.iter().map(|l| l.name))
-        {
-            assert!(names.insert(name), "{name} is there twice");
-        }
-        for list in LISTS {
-            for (column, _, _) in list.columns {
-                assert!(fact_named(column).is_none(), "column {column} hides a fact");
-                assert!(!["item", "outer", "params"].contains(column), "{column}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_row_is_documented_and_lexes_as_a_name() {
-        let sentences = FACTS
-            .iter()
-            .map(|f| (f.name, f.sentence))
-            .chain(LISTS.iter().flat_map(|l| {
-                l.columns
-                    .iter()
-                    .map(|(n, _, s)| (*n, *s))
-                    .chain([(l.name, l.sentence)])
-            }));
-        for (name, sentence) in sentences {
-            assert!(
-                sentence.ends_with(['.', '…']) && sentence.len() > 5,
-                "{name}: {sentence}"
-            );
-            assert!(
-                name.bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._".contains(&b)),
-                "{name}"
-            );
-            assert!(!crate::lexer::KEYWORDS.contains(&name), "{name}");
-        }
-    }
-}
+mod tests;

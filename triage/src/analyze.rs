@@ -45,9 +45,7 @@ pub fn analyze(
             at(0.05, "walking the heap");
             let gc = facts::write_managed(&image, &runtime, request, &mut at, &mut sheet);
             facts::account::write(&image, map, &gc, &mut sheet);
-            if let Some(manifest) = &manifest {
-                facts::hard_limit::write(manifest, &mut sheet);
-            }
+            facts::hard_limit::write(manifest.as_ref(), &mut sheet);
         }
         Err(why) => {
             without_runtime(&why, &mut sheet);

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod collections;
+pub mod collector;
 pub mod events;
 pub mod exceptions;
 pub mod finalization;
@@ -10,14 +11,18 @@ pub mod handles;
 pub mod hard_limit;
 pub mod heap;
 pub mod large;
+pub mod locks;
+pub mod modules;
 pub mod path;
 pub mod process;
 pub mod resources;
 pub mod rows;
+pub mod settings;
 pub mod statics;
 pub mod strings;
 pub mod survey;
 pub mod threads;
+pub mod thrown;
 pub mod types;
 pub mod waiting;
 
@@ -44,6 +49,7 @@ pub fn write_managed(
         Ok(survey) => {
             let generations = heap::generations(runtime, survey.objects.ranges());
             heap::write(runtime, &generations, sheet);
+            heap::write_lists(runtime, survey.objects.ranges(), sheet);
             gc.free_bytes = generations.iter().map(|g| g.free).sum();
             gc.used_bytes = generations.iter().map(|g| g.used).sum();
             at(0.75, "counting types");
@@ -54,6 +60,8 @@ pub fn write_managed(
             handles::write(&survey, sheet);
             statics::write(&survey, sheet);
             threads::write(image, &survey, sheet);
+            thrown::write(&survey, request.strings, sheet);
+            modules::write(&survey, sheet);
             at(0.85, "comparing strings");
             strings::write(&survey, request.strings, sheet);
             at(0.92, "reading collections and what waits");
@@ -80,6 +88,9 @@ pub fn write_managed(
             ));
         }
     }
+    collector::write(runtime, sheet);
+    locks::write(runtime, sheet);
+    settings::write(image, runtime, sheet);
     describe_runtime(runtime, sheet);
     gc
 }

@@ -62,6 +62,20 @@ pub enum LatencyMode {
     NoGcRegion,
 }
 
+impl LatencyMode {
+    /// As it is written: `batch`, `sustained_low_latency`, ….
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        [
+            "batch",
+            "interactive",
+            "low_latency",
+            "sustained_low_latency",
+            "no_gc_region",
+        ][self as usize]
+    }
+}
+
 /// Counters over all collections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Mechanisms {

@@ -2,14 +2,15 @@
 
 use super::rows::{int, row, text};
 use super::survey::{RootKind, Survey};
-use leakhound_clr::TypeId;
+use super::threads::{is_of_framework, label};
+use leakhound_clr::{FinalizerThread, Generation, TypeId};
 use leakhound_rules::{FactSheet, Row};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Rows kept per list.
 const KEEP: usize = 100;
 
-/// Writes `finalizer.*`, `finalizable` and `ready`.
+/// Writes `finalizer.*`, `finalizable`, `finalizable_generations` and `ready`.
 pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
     let queue = &survey.finalization;
     let registered = by_type(survey, queue.registered.iter().map(|(_, address)| *address));
@@ -30,17 +31,72 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
         .map(|r| survey.weights.share(r.group).bytes)
         .sum();
     sheet.int("finalizer.ready_retained", retained);
+    sheet.int(
+        "finalizer.ready_critical",
+        queue.ready_critical.len() as u64,
+    );
     match &queue.thread {
-        Some(thread) => sheet.bool("finalizer.thread_busy", thread.busy),
+        Some(thread) => write_thread(survey, thread, sheet),
         None => sheet.unknown(
             "finalizer.thread_busy",
             "the finalizer thread is not in the dump",
         ),
     }
+    let mut generations: BTreeMap<Generation, (u64, u64)> = BTreeMap::new();
+    for (generation, address) in &queue.registered {
+        let tally = generations.entry(*generation).or_default();
+        tally.0 += 1;
+        let object = survey.objects.index_of(*address);
+        tally.1 += object.map_or(0, |o| survey.objects.size(o));
+    }
+    let generation_rows = generations.into_iter().map(|(generation, (count, bytes))| {
+        row([
+            ("generation", text(generation.name())),
+            ("count", int(count)),
+            ("bytes", int(bytes)),
+        ])
+    });
+    sheet.lists.insert(
+        "finalizable_generations".to_owned(),
+        generation_rows.collect(),
+    );
     sheet
         .lists
         .insert("finalizable".to_owned(), rows(survey, registered));
     sheet.lists.insert("ready".to_owned(), rows(survey, ready));
+}
+
+fn write_thread(survey: &Survey<'_>, thread: &FinalizerThread, sheet: &mut FactSheet) {
+    let type_name = |object: u64| {
+        let info = survey.runtime.type_info(survey.runtime.type_of(object)?)?;
+        Some(info.name.clone())
+    };
+    sheet.bool("finalizer.thread_busy", thread.busy);
+    sheet.text("finalizer.thread_state", thread.state.name());
+    sheet.bool("finalizer.thread_sure", thread.sure);
+    // What the application wrote comes before what the framework made of it.
+    let running: Vec<String> = thread
+        .running
+        .iter()
+        .copied()
+        .filter_map(type_name)
+        .collect();
+    let own = running.iter().find(|name| !is_of_framework(name));
+    if let Some(name) = own.or(running.first()) {
+        sheet.text("finalizer.running", name.as_str());
+    }
+    let system_call = thread.system_call.map(|name| format!("system call {name}"));
+    if let Some(place) = thread.calls.first().cloned().or(system_call) {
+        sheet.text("finalizer.waits_in", place);
+    }
+    if let Some(lock) = &thread.lock {
+        if let Some(name) = type_name(lock.object) {
+            sheet.text("finalizer.lock", name);
+        }
+        if let Some(owner) = lock.owner {
+            sheet.text("finalizer.lock_owner", label(survey.runtime, owner));
+        }
+    }
 }
 
 fn by_type(

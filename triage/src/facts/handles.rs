@@ -16,16 +16,22 @@ struct Tally {
     free_nearby: u64,
 }
 
-/// Writes `handles.*`, `handle_targets`, `pinned` and `soh.pinned_free`.
+/// Writes `handles.*`, `handle_kinds`, `handle_targets`, `pinned` and `soh.pinned_free`.
 pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
     let objects = &survey.objects;
     let mut kinds: BTreeMap<HandleKind, u64> = BTreeMap::new();
     let mut targets: HashMap<(HandleKind, TypeId), Tally> = HashMap::new();
+    let mut generations: BTreeMap<(HandleKind, Option<Generation>), Tally> = BTreeMap::new();
     let mut pinned: HashMap<(TypeId, Generation), Tally> = HashMap::new();
     let mut pinned_objects: HashSet<u32> = HashSet::new();
     for handle in &survey.handles {
         *kinds.entry(handle.kind).or_default() += 1;
-        let Some(object) = objects.index_of(handle.target) else {
+        let found = objects.index_of(handle.target);
+        let place = found.map(|object| objects.generation(object));
+        let by_generation = generations.entry((handle.kind, place)).or_default();
+        by_generation.count += 1;
+        by_generation.bytes += found.map_or(0, |object| objects.size(object));
+        let Some(object) = found else {
             continue;
         };
         let id = objects.type_id(object);
@@ -67,6 +73,18 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
         pinned.values().map(|t| t.bytes).sum(),
     );
     sheet.int("soh.pinned_free", pinned_free(survey, &pinned_objects));
+
+    let rows = generations.iter().map(|((kind, generation), tally)| {
+        row([
+            ("kind", text(kind.name())),
+            ("generation", text(generation.map_or("", Generation::name))),
+            ("count", int(tally.count)),
+            ("bytes", int(tally.bytes)),
+        ])
+    });
+    sheet
+        .lists
+        .insert("handle_kinds".to_owned(), rows.collect());
 
     let mut rows: Vec<((TypeId, Generation), Tally)> = pinned.into_iter().collect();
     rows.sort_by_key(|((id, generation), t)| {

@@ -8,8 +8,10 @@ use leakhound_rules::{FactSheet, Value};
 const SETTINGS: [&str; 2] = ["DOTNET_GCHeapHardLimit", "COMPlus_GCHeapHardLimit"];
 
 /// Takes the GC's limit for the process's limit if it binds first. Call it once `heap.committed` is known.
-pub fn write(manifest: &Manifest, sheet: &mut FactSheet) {
-    let (Some(limit), Some(used)) = (limit_of(manifest), sheet.get_int("heap.committed")) else {
+pub fn write(manifest: Option<&Manifest>, sheet: &mut FactSheet) {
+    let from_dump = || u64::try_from(sheet.get_int("gc.hard_limit")?).ok();
+    let limit = manifest.and_then(limit_of).or_else(from_dump);
+    let (Some(limit), Some(used)) = (limit, sheet.get_int("heap.committed")) else {
         return;
     };
     let share = used as f64 / limit as f64;
@@ -42,7 +44,7 @@ mod tests {
             .insert(SETTINGS[0].to_owned(), setting.to_owned());
         let mut sheet = FactSheet::default();
         sheet.int("heap.committed", committed);
-        write(&manifest, &mut sheet);
+        write(Some(&manifest), &mut sheet);
         sheet
     }
 
@@ -56,6 +58,17 @@ mod tests {
     }
 
     #[test]
+    fn without_a_manifest_the_dump_tells() {
+        let mut sheet = FactSheet::default();
+        sheet.int("heap.committed", 50);
+        write(None, &mut sheet);
+        assert_eq!(sheet.get_int("limit"), None);
+        sheet.int("gc.hard_limit", 100);
+        write(None, &mut sheet);
+        assert_eq!(sheet.get_int("limit"), Some(100));
+    }
+
+    #[test]
     fn a_container_that_is_fuller_stays_the_limit() {
         let mut manifest = Manifest::default();
         manifest
@@ -65,10 +78,10 @@ mod tests {
         sheet.int("heap.committed", 100_000_000);
         sheet.int("limit", 300_000_000);
         sheet.float("limit_share", 0.9);
-        write(&manifest, &mut sheet);
+        write(Some(&manifest), &mut sheet);
         assert_eq!(sheet.get_int("limit"), Some(300_000_000));
         sheet.float("limit_share", 0.1);
-        write(&manifest, &mut sheet);
+        write(Some(&manifest), &mut sheet);
         assert_eq!(sheet.get_int("limit"), Some(268_435_456));
     }
 }

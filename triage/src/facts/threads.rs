@@ -2,8 +2,9 @@
 
 use super::rows::{int, row, text};
 use super::survey::{Survey, stack_words};
+use leakhound_clr::{ManagedThread, Runtime};
 use leakhound_dump::ProcessImage;
-use leakhound_rules::FactSheet;
+use leakhound_rules::{FactSheet, Row, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Rows kept.
@@ -11,7 +12,7 @@ const KEEP: usize = 50;
 /// Characters of a thread's name that are kept.
 const NAME_CHARACTERS: usize = 80;
 
-/// Writes `threads.*` and `thread_names`.
+/// Writes `threads.*`, `managed_threads` and `thread_names`.
 pub fn write(image: &ProcessImage, survey: &Survey<'_>, sheet: &mut FactSheet) {
     let threads = survey.runtime.threads();
     let alive = threads.iter().filter(|t| t.is_alive());
@@ -22,8 +23,20 @@ pub fn write(image: &ProcessImage, survey: &Survey<'_>, sheet: &mut FactSheet) {
     );
     sheet.int(
         "threads.background",
-        alive.filter(|t| t.is_background()).count() as u64,
+        alive.clone().filter(|t| t.is_background()).count() as u64,
     );
+    sheet.int(
+        "threads.workers",
+        alive.clone().filter(|t| t.is_worker()).count() as u64,
+    );
+    sheet.int(
+        "threads.unstarted",
+        threads.iter().filter(|t| t.is_unstarted()).count() as u64,
+    );
+    let rows = alive.take(KEEP).map(|thread| one(image, survey, thread));
+    sheet
+        .lists
+        .insert("managed_threads".to_owned(), rows.collect());
     if sheet.get_int("threads").is_none() && !image.threads.is_empty() {
         sheet.int("threads", image.threads.len() as u64);
     }
@@ -55,6 +68,46 @@ pub fn write(image: &ProcessImage, survey: &Survey<'_>, sheet: &mut FactSheet) {
     sheet
         .lists
         .insert("thread_names".to_owned(), rows.collect());
+}
+
+/// A managed thread for a reader: its managed id and its name.
+#[must_use]
+pub fn label(runtime: &Runtime, managed_id: u32) -> String {
+    let mut threads = runtime.threads().iter();
+    let name = threads
+        .find(|t| t.managed_id == managed_id && !t.is_dead())
+        .and_then(|t| runtime.thread_name(t));
+    match name {
+        Some(name) => {
+            let name: String = name.chars().take(NAME_CHARACTERS).collect();
+            format!("thread {managed_id} ({name})")
+        }
+        None => format!("thread {managed_id}"),
+    }
+}
+
+fn one(image: &ProcessImage, survey: &Survey<'_>, thread: &ManagedThread) -> Row {
+    let runtime = survey.runtime;
+    let os = image.threads.iter().find(|t| t.os_id == thread.os_id);
+    let name = runtime
+        .thread_name(thread)
+        .or_else(|| os.and_then(|t| t.name.clone()))
+        .unwrap_or_default();
+    let frames = runtime.frames(thread);
+    let calls = frames.into_iter().find_map(|f| f.method);
+    let system_call = runtime.system_call(thread).and_then(|c| c.name);
+    row([
+        ("id", int(thread.managed_id.into())),
+        ("os_id", int(thread.os_id.into())),
+        (
+            "name",
+            text(name.chars().take(NAME_CHARACTERS).collect::<String>()),
+        ),
+        ("background", Value::Bool(thread.is_background())),
+        ("worker", Value::Bool(thread.is_worker())),
+        ("calls", text(calls.unwrap_or_default())),
+        ("system_call", text(system_call.unwrap_or_default())),
+    ])
 }
 
 /// Names by managed id, from the live `System.Threading.Thread` objects (`_name`, `_managedThreadId`: the names of these
@@ -133,14 +186,17 @@ fn what_runs(image: &ProcessImage, survey: &Survey<'_>) -> HashMap<u32, String> 
         .collect()
 }
 
+/// By its name.
+#[must_use]
+pub fn is_of_framework(type_name: &str) -> bool {
+    ["System.", "Microsoft.", "Interop", "Internal."]
+        .iter()
+        .any(|prefix| type_name.starts_with(prefix))
+}
+
 fn is_of_application(survey: &Survey<'_>, id: leakhound_clr::TypeId) -> bool {
     survey.runtime.type_info(id).is_some_and(|info| {
-        !info.array
-            && !info.string
-            && !["System.", "Microsoft.", "Interop", "Internal."]
-                .iter()
-                .any(|prefix| info.name.starts_with(prefix))
-            && info.name != "?"
+        !info.array && !info.string && !is_of_framework(&info.name) && info.name != "?"
     })
 }
 

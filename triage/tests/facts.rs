@@ -1,0 +1,158 @@
+//! A sheet of a real dump: its facts are those that the process knows about itself, in the words of the vocabulary, and it is small.
+#![allow(clippy::unwrap_used)]
+
+use leakhound_rules::{FactSheet, Value, vocabulary};
+use leakhound_testbed::{Version, dumps, runtimes, targets};
+use leakhound_triage::analyze::analyze;
+use leakhound_triage::child::{Modules, Request, Strings};
+use vocabulary::Kind;
+
+fn sheet_of(target: &str, version: Version) -> (FactSheet, serde_json::Value) {
+    let root = runtimes::get(version).unwrap();
+    let service = targets::app(target).unwrap().on(&root).start().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let dump = folder.path().join("heap.core");
+    dumps::createdump(&root, service.pid(), dumps::Kind::Heap, &dump).unwrap();
+    let request = Request {
+        dump,
+        manifest: None,
+        service: None,
+        modules: Modules::Mapped,
+        strings: Strings::Scrubbed,
+        memory_limit_bytes: 1 << 32,
+        time_limit_ms: 60_000,
+    };
+    let sheet = analyze(&request, &mut |_| {}).unwrap();
+    (sheet, service.report().clone())
+}
+
+/// Every fact and every column is in the vocabulary, with a value of its kind.
+fn check_words(sheet: &FactSheet) {
+    let fits = |value: &Value, kind: Kind| match kind {
+        Kind::Bool => matches!(value, Value::Bool(_)),
+        Kind::Text => matches!(value, Value::Text(_)),
+        Kind::Texts => matches!(value, Value::Texts(_)),
+        _ => matches!(value, Value::Int(_) | Value::Float(_)),
+    };
+    for (name, value) in &sheet.facts {
+        let fact = vocabulary::fact_named(name).unwrap_or_else(|| panic!("{name} is no word"));
+        assert!(fits(value, fact.kind), "{name} = {value:?}");
+    }
+    for name in sheet.unknown.keys() {
+        assert!(vocabulary::fact_named(name).is_some(), "{name} is no word");
+    }
+    for (name, rows) in &sheet.lists {
+        let list = vocabulary::list_named(name).unwrap_or_else(|| panic!("{name} is no list"));
+        for (column, value) in rows.iter().flatten() {
+            let known = list.columns.iter().find(|(n, ..)| n == column);
+            let (_, kind, _) = known.unwrap_or_else(|| panic!("{name}.{column} is no column"));
+            assert!(fits(value, *kind), "{name}.{column} = {value:?}");
+        }
+    }
+    let bytes = serde_json::to_vec(sheet).unwrap().len();
+    assert!(bytes < 1_000_000, "the sheet has {bytes} bytes");
+}
+
+fn text<'a>(row: &'a leakhound_rules::Row, column: &str) -> &'a str {
+    match row.get(column) {
+        Some(Value::Text(text)) => text,
+        other => panic!("{column} is {other:?}"),
+    }
+}
+
+fn count(row: &leakhound_rules::Row, column: &str) -> i64 {
+    match row.get(column) {
+        Some(Value::Int(count)) => *count,
+        other => panic!("{column} is {other:?}"),
+    }
+}
+
+fn check(version: Version) {
+    let (sheet, report) = sheet_of("threads-and-locks", version);
+    check_words(&sheet);
+    let number = |pointer: &str| report.pointer(pointer).unwrap().as_i64().unwrap();
+    let int = |name: &str| sheet.get_int(name).unwrap_or_else(|| panic!("{name}"));
+    let word = |name: &str| match sheet.facts.get(name) {
+        Some(Value::Text(text)) => text.as_str(),
+        other => panic!("{name} is {other:?}"),
+    };
+    for generation in 0..3 {
+        assert_eq!(
+            int(&format!("gc.gen{generation}_collections")),
+            number(&format!("/runtime/gen{generation}_collections"))
+        );
+    }
+    assert_eq!(word("gc.last_reason"), "GC.Collect");
+    assert_eq!(word("gc.latency_mode"), "sustained_low_latency");
+    assert_eq!(sheet.facts["gc.concurrent"], Value::Bool(true));
+    assert!(int("gc.oom_bytes") >= 1_500_000_000);
+    // Set in the target's card; without a manifest the limit comes from the dump.
+    assert_eq!(int("gc.hard_limit"), 0x3200_0000);
+    assert_eq!(int("limit"), 0x3200_0000);
+    assert_eq!(word("runtime.host"), "dotnet");
+    assert!(word("runtime.command").contains("Shop.Floor.dll"));
+
+    assert_eq!(int("finalizer.ready"), number("/dropped_receipts"));
+    assert_eq!(word("finalizer.thread_state"), "blocked");
+    assert_eq!(sheet.facts["finalizer.thread_sure"], Value::Bool(true));
+    assert_eq!(word("finalizer.running"), "Shop.Floor.JammedDrawer");
+    assert_eq!(word("finalizer.lock"), "System.Object");
+    let main = format!("thread {}", number("/main_thread"));
+    assert!(word("finalizer.lock_owner").starts_with(&main));
+
+    assert!(int("locks.held") > number("/held_tills"));
+    assert_eq!(int("locks.entering"), number("/waiters") + 1);
+    let first = &sheet.lists["held_locks"][0];
+    assert_eq!(text(first, "type"), "Shop.Floor.Till");
+    assert_eq!(count(first, "entering"), number("/waiters"));
+
+    let exceptions = &sheet.lists["exceptions"];
+    let own = exceptions
+        .iter()
+        .find(|r| text(r, "type") == "Shop.Floor.StockException")
+        .unwrap();
+    // One more is the thrown one.
+    assert_eq!(count(own, "count"), number("/kept_exceptions") + 1);
+    let thrown = sheet.lists["thrown"]
+        .iter()
+        .find(|r| text(r, "thread").ends_with("(thrower)"))
+        .unwrap();
+    assert_eq!(text(thrown, "hresult"), "0x80131234");
+    assert_eq!(Some(text(thrown, "message")), report["message"].as_str());
+
+    assert_eq!(int("modules.dynamic"), number("/dynamic_assemblies"));
+    assert_eq!(int("contexts.count"), 3);
+    assert_eq!(int("contexts.collectible"), 1);
+    let plugin = &sheet.lists["load_contexts"][0];
+    assert_eq!(text(plugin, "name"), "plugin-a");
+    assert_eq!(text(plugin, "held_by"), "Shop.Floor.Program.Kept");
+    assert_eq!(int("threads.unstarted"), 1);
+    assert_eq!(int("threads.dead"), number("/ended_threads"));
+
+    let committed: i64 = sheet.lists["generations"]
+        .iter()
+        .map(|r| count(r, "committed"))
+        .sum();
+    assert_eq!(committed, int("heap.committed"));
+    let handles: i64 = sheet.lists["handle_kinds"]
+        .iter()
+        .map(|r| count(r, "count"))
+        .sum();
+    assert_eq!(handles, int("handles.total"));
+    let registered: i64 = sheet.lists["finalizable_generations"]
+        .iter()
+        .map(|r| count(r, "count"))
+        .sum();
+    assert_eq!(registered, int("finalizer.registered"));
+}
+
+macro_rules! on_every_runtime {
+    ($($name:ident: $version:ident),*) => {$(
+        #[test]
+        fn $name() {
+            check(Version::$version);
+        }
+    )*};
+}
+
+on_every_runtime!(net31: Net31, net8: Net8, net9: Net9, net10: Net10);

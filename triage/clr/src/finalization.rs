@@ -9,8 +9,10 @@ use crate::locks::MonitorLock;
 use crate::method_table::could_be;
 use crate::runtime::Runtime;
 use crate::segments::{Generation, Heap};
+use crate::threads::ManagedThread;
 use leakhound_dump::{Memory, MemoryExt};
 use serde::Serialize;
+use std::collections::{HashMap, HashSet};
 
 /// Objects with finalizers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -74,7 +76,7 @@ impl Runtime {
     #[must_use]
     pub fn finalization(&self) -> Finalization {
         let mut all = Finalization::default();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for heap in &self.heaps.heaps {
             if !seen.insert(heap.finalize_queue)
                 || self.read_queue(heap.finalize_queue, &mut all).is_none()
@@ -166,26 +168,54 @@ impl Runtime {
         }
         let call = self.system_call(thread);
         state.system_call = call.and_then(|c| c.name);
-        state.lock = self.sync_blocks().and_then(|blocks| {
-            blocks.locks.into_iter().find(|lock| {
-                lock.entering > 0
-                    && lock.held
-                    && lock.owner != Some(thread.managed_id)
-                    && held.contains(&lock.object)
-            })
-        });
-        state.sure = state.lock.is_some();
+        let mut locks = self.locks_waited_for(thread, &held);
+        state.sure = locks.len() == 1;
+        state.lock = (!locks.is_empty()).then(|| locks.swap_remove(0));
         if state.lock.is_some() || call.is_some_and(|c| c.waits) {
             state.state = FinalizerState::Blocked;
         }
         Some(state)
     }
 
+    /// Locks of other threads that a thread may wait for: it holds their object on its stack, and some waiter is not accounted for
+    /// by the other threads that hold it too. What lies nearest to the stack's top comes first.
+    fn locks_waited_for(&self, thread: &ManagedThread, held: &[u64]) -> Vec<MonitorLock> {
+        let blocks = self.sync_blocks().unwrap_or_default();
+        let mut locks: Vec<(usize, MonitorLock)> = blocks
+            .locks
+            .into_iter()
+            .filter(|lock| lock.entering > 0 && lock.held && lock.owner != Some(thread.managed_id))
+            .filter_map(|lock| Some((held.iter().position(|o| *o == lock.object)?, lock)))
+            .collect();
+        locks.sort_by_key(|(depth, _)| *depth);
+        if locks.len() > 1 {
+            // Old words on a stack look like references too.
+            let mut others: HashMap<u64, u32> = HashMap::new();
+            for other in self.threads.iter().filter(|t| t.is_alive()) {
+                if other.address == thread.address {
+                    continue;
+                }
+                for object in self.stack_objects(other) {
+                    let owner = locks.iter().find(|(_, l)| l.object == object);
+                    if owner.is_some_and(|(_, l)| l.owner != Some(other.managed_id)) {
+                        *others.entry(object).or_default() += 1;
+                    }
+                }
+            }
+            let short =
+                |lock: &MonitorLock| others.get(&lock.object).copied().unwrap_or(0) < lock.entering;
+            if locks.iter().any(|(_, lock)| short(lock)) {
+                locks.retain(|(_, lock)| short(lock));
+            }
+        }
+        locks.into_iter().map(|(_, lock)| lock).collect()
+    }
+
     /// Objects on the finalizer thread's stack that have a finalizer and stand in no queue: the runtime takes an object out before
     /// it calls its finalizer. What lies nearest to the stack's base was called first.
     fn being_finalized(&self, queues: &Finalization, held: &[u64]) -> Vec<u64> {
         let registered = queues.registered.iter().map(|(_, object)| object);
-        let queued: std::collections::HashSet<&u64> = registered
+        let queued: HashSet<&u64> = registered
             .chain(&queues.ready)
             .chain(&queues.ready_critical)
             .collect();

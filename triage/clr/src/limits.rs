@@ -86,3 +86,8 @@ pub const LOAD_CONTEXTS: usize = 65_536;
 pub const ENVIRONMENT_BYTES: u64 = 8 << 20;
 /// Arguments and variables that a process was started with.
 pub const ENVIRONMENT_ENTRIES: usize = 65_536;
+/// Words that calibration reads in one search that a damaged dump could draw out: lists of threads, hashes of generic
+/// instances.
+pub const CALIBRATION_WORDS: u64 = 8_000_000;
+/// Addresses that calibration judges as modules.
+pub const CALIBRATION_MODULES: usize = 8_192;

@@ -8,7 +8,7 @@ use crate::limits;
 use crate::method_table::{MethodTable, could_be};
 use crate::modules::instantiations;
 use leakhound_dump::MemoryExt;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Bytes of `Module` that are searched: 3.1 has the largest, about 1,400.
 const MODULE_BYTES: u64 = 1_800;
@@ -243,6 +243,7 @@ fn image_path(scene: &Scene<'_>, modules: &[u64], place: &ImagePlace) -> Option<
 /// arrays and the like.
 fn instances(scene: &Scene<'_>, modules: &[u64], layout: &Layout) -> Option<(u64, BucketShape)> {
     let mut best = (0, None);
+    let mut budget = limits::CALIBRATION_WORDS;
     for offset in (0..MODULE_BYTES).step_by(8) {
         for shape in [BucketShape::Chained, BucketShape::Plain] {
             let mut guess = layout.clone();
@@ -250,7 +251,7 @@ fn instances(scene: &Scene<'_>, modules: &[u64], layout: &Layout) -> Option<(u64
             guess.module.instantiation_buckets = shape;
             let mut score = 0;
             for module in modules {
-                match instance_count(scene, *module, &guess) {
+                match instance_count(scene, *module, &guess, &mut budget) {
                     Some(count) => score += count,
                     None => {
                         score = 0;
@@ -267,7 +268,12 @@ fn instances(scene: &Scene<'_>, modules: &[u64], layout: &Layout) -> Option<(u64
 }
 
 /// Instances of one module; `None` when this cannot be its table.
-fn instance_count(scene: &Scene<'_>, module: u64, guess: &Layout) -> Option<usize> {
+fn instance_count(
+    scene: &Scene<'_>,
+    module: u64,
+    guess: &Layout,
+    budget: &mut u64,
+) -> Option<usize> {
     let count_at = match guess.module.instantiation_buckets {
         BucketShape::Chained => 24,
         BucketShape::Plain => 28,
@@ -283,9 +289,15 @@ fn instance_count(scene: &Scene<'_>, module: u64, guess: &Layout) -> Option<usiz
         return None;
     }
     let declared = scene.memory.u32(table + count_at)?;
-    if declared > limits::INSTANTIATIONS {
+    let length = match guess.module.instantiation_buckets {
+        BucketShape::Chained => scene.memory.u64(scene.memory.u64(table + 16)?)?,
+        BucketShape::Plain => u64::from(scene.memory.u32(table + 24)?),
+    };
+    // No hash is that much larger than its content; what is read is paid for.
+    if length > 64 * u64::from(declared) + 4_096 {
         return None;
     }
+    *budget = budget.checked_sub(length + u64::from(declared))?;
     let room = declared as usize + 1;
     let handles = instantiations(scene.memory, guess, module, room, &Log::default());
     let fits = |handle: &u64| {
@@ -357,6 +369,7 @@ pub(super) fn find_list(scene: &Scene<'_>, layout: &Layout) -> Option<AppDomainL
         .pointer(scene.memory, DacTable::APP_DOMAIN)
         .filter(|d| could_be(*d))?;
     let mut best: (usize, Option<AppDomainLayout>) = (0, None);
+    let mut judged: HashMap<u64, bool> = HashMap::new();
     for offset in (0..DOMAIN_BYTES).step_by(8) {
         // Count, then the first block: next, capacity, entries.
         let head = domain
@@ -382,7 +395,14 @@ pub(super) fn find_list(scene: &Scene<'_>, layout: &Layout) -> Option<AppDomainL
                     way.iter()
                         .try_fold(*entry, |at, step| pointer(scene, at, *step))
                 })
-                .filter(|module| is_module(scene, *module, layout))
+                .filter(|module| {
+                    if judged.len() >= limits::CALIBRATION_MODULES {
+                        return judged.get(module) == Some(&true);
+                    }
+                    *judged
+                        .entry(*module)
+                        .or_insert_with(|| is_module(scene, *module, layout))
+                })
                 .collect();
             // Modules without a loaded type cannot be told from other memory.
             if modules.len() * 2 > entries.len() && modules.len() > best.0 {

@@ -33,12 +33,14 @@ pub(super) fn find(scene: &Scene<'_>, finalizer: u64) -> Option<Found> {
         return None;
     }
     let mut best: Option<Found> = None;
+    let mut budget = limits::CALIBRATION_WORDS;
     for slot in SLOTS {
         let Some(store) = scene.table.pointer(memory, slot).filter(|at| could_be(*at)) else {
             continue;
         };
         for first_link in (0..STORE_BYTES).step_by(8) {
-            let Some((link, addresses)) = follow(scene, store, first_link, finalizer) else {
+            let Some((link, addresses)) = follow(scene, store, first_link, finalizer, &mut budget)
+            else {
                 continue;
             };
             let known = best.as_ref().map_or(1, |b| b.addresses.len());
@@ -90,6 +92,7 @@ fn follow(
     store: u64,
     first_link: u64,
     finalizer: u64,
+    budget: &mut u64,
 ) -> Option<(u64, Vec<u64>)> {
     let mut links = Vec::new();
     let mut seen = HashSet::new();
@@ -105,6 +108,7 @@ fn follow(
             return None;
         }
         links.push(at);
+        *budget = budget.checked_sub(1)?;
         at = scene.memory.u64(at)?;
     }
     let own = links

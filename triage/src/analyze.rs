@@ -73,6 +73,9 @@ fn blank(request: &Request, manifest: Option<&Manifest>, image: &ProcessImage) -
     } else {
         sheet.subject.pid = image.pid.unwrap_or_default();
         sheet.int("threads", image.threads.len() as u64);
+        if let Some(handles) = image.open_handles {
+            sheet.int("fds", handles);
+        }
         // The file's own time is the best guess of when it was taken; growth needs an order.
         let written = std::fs::metadata(&request.dump).and_then(|m| m.modified());
         if let Ok(time) = written.map(jiff::Timestamp::try_from)

@@ -1,6 +1,7 @@
 //! Fact families: what a capture says, in the words of the vocabulary. One file per family.
 
 pub mod account;
+mod address_map;
 pub mod collections;
 pub mod collector;
 pub mod events;

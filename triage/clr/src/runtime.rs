@@ -79,6 +79,14 @@ pub enum NoRuntime {
         /// Path of the runtime module.
         module: String,
     },
+    /// The runtime's table of variables is missing.
+    #[error(
+        "{module} is a .NET runtime, but the table of its variables is not in the dump: heap minidumps leave the read-only data of modules out; give a folder with the files of the process's modules, coreclr.dll included (--modules FOLDER), or take a full dump (ProcDump -ma)"
+    )]
+    NoVariables {
+        /// Path of the runtime module.
+        module: String,
+    },
     /// No layout table for this version, and none could be found by calibration.
     #[error(
         "{module} is .NET {version}, which this build does not know, and its structures could not be found by what they must look like; layout tables: {supported}"
@@ -311,7 +319,9 @@ impl Runtime {
 }
 
 fn find_runtime<'a>(memory: &dyn Memory, image: &'a ProcessImage) -> Result<Found<'a>, NoRuntime> {
-    let named = |m: &&Module| matches!(m.file_name(), "libcoreclr.so" | "coreclr.dll");
+    let named = |m: &&Module| {
+        m.file_name() == "libcoreclr.so" || m.file_name().eq_ignore_ascii_case("coreclr.dll")
+    };
     let known: Vec<&Module> = image.modules.iter().filter(named).collect();
     // A single-file application has the runtime in its own executable, which has no suffix on Linux.
     let executable = |m: &&Module| {
@@ -323,12 +333,14 @@ fn find_runtime<'a>(memory: &dyn Memory, image: &'a ProcessImage) -> Result<Foun
         Vec::new()
     };
     let single_file = known.is_empty();
+    let mut without_table = None;
     for module in known.iter().chain(&hosts) {
         let ranges = ImageRanges::of(memory, module);
         let Some(vars) = GcVars::find(memory, &ranges.data, &ranges.all) else {
             continue;
         };
         let Some(table) = DacTable::find(memory, &ranges.data, &ranges.all, &vars) else {
+            without_table.get_or_insert(module);
             continue;
         };
         return Ok(Found {
@@ -339,11 +351,14 @@ fn find_runtime<'a>(memory: &dyn Memory, image: &'a ProcessImage) -> Result<Foun
             single_file,
         });
     }
-    Err(match known.first() {
-        Some(module) => NoRuntime::NoGcDescription {
+    Err(match (without_table, known.first()) {
+        (Some(module), _) => NoRuntime::NoVariables {
             module: module.path.display().to_string(),
         },
-        None => NoRuntime::NotDotNet {
+        (None, Some(module)) => NoRuntime::NoGcDescription {
+            module: module.path.display().to_string(),
+        },
+        (None, None) => NoRuntime::NotDotNet {
             modules: image.modules.len(),
         },
     })

@@ -22,9 +22,16 @@ impl fmt::Display for Version {
     }
 }
 
-/// From the path (`…/Microsoft.NETCore.App/8.0.32/libcoreclr.so`), else from the text in the image.
+/// From the path (`…/Microsoft.NETCore.App/8.0.32/libcoreclr.so`), the version that Windows lists for `coreclr.dll` (that of
+/// an application with the runtime built in is its own), or the text in the image.
 pub(crate) fn find(memory: &dyn Memory, module: &Module, image: &ImageRanges) -> Option<Version> {
-    from_path(&module.path.to_string_lossy()).or_else(|| from_image(memory, image))
+    let listed = || {
+        let library = module.file_name().eq_ignore_ascii_case("coreclr.dll");
+        from_numbers(&module.version.filter(|_| library)?)
+    };
+    from_path(&module.path.to_string_lossy())
+        .or_else(listed)
+        .or_else(|| from_image(memory, image))
 }
 
 fn from_path(path: &str) -> Option<Version> {
@@ -80,7 +87,11 @@ fn from_image(memory: &dyn Memory, image: &ImageRanges) -> Option<Version> {
 
 fn from_text(text: &str) -> Option<Version> {
     let numbers: Vec<u16> = text.split('.').map_while(|n| n.parse().ok()).collect();
-    match *numbers.as_slice() {
+    from_numbers(&numbers)
+}
+
+fn from_numbers(numbers: &[u16]) -> Option<Version> {
+    match *numbers {
         // .NET Core 3.1 calls itself 4.700.yy.nnnnn.
         [4, 700, ..] => Some(Version {
             major: 3,
@@ -122,5 +133,6 @@ mod tests {
         assert_eq!(from_text("9.0.525.21509"), version(9, 0, 5));
         assert_eq!(from_text("4.700.22.11601"), version(3, 1, 0));
         assert_eq!(from_text("nonsense"), None);
+        assert_eq!(from_numbers(&[10, 0, 1326, 50504]), version(10, 0, 13));
     }
 }

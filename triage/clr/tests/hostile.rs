@@ -149,6 +149,8 @@ fn damaged_dumps_are_read_to_the_end_without_a_panic() {
                         seed,
                     });
                     let damaged = ProcessImage {
+                        address_map: Vec::new(),
+                        open_handles: None,
                         memory,
                         modules: image.modules.clone(),
                         mapped_files: image.mapped_files.clone(),

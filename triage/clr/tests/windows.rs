@@ -5,41 +5,125 @@
 mod checks;
 
 use checks::check;
-use leakhound_dump::ProcessImage;
-use leakhound_testbed::{Version, minidump, targets, windows};
+use leakhound_clr::{Options, Runtime};
+use leakhound_dump::{AddressKind, FileSearch, ProcessImage};
+use leakhound_testbed::{App, Version, WindowsRoot, minidump, targets, windows};
 use std::path::Path;
 
-fn open(file: &Path) -> ProcessImage {
-    leakhound_dump::open(leakhound_archive::open_readable(file).unwrap()).unwrap()
+fn open(file: &Path, modules: Option<&Path>) -> ProcessImage {
+    let options = leakhound_dump::Options {
+        files: modules.map(|folder| FileSearch {
+            folders: vec![folder.to_owned()],
+            ..FileSearch::default()
+        }),
+        ..leakhound_dump::Options::default()
+    };
+    let source = leakhound_archive::open_readable(file).unwrap();
+    leakhound_dump::open_with(source, &options).unwrap()
 }
 
-fn full_dump_reads_as_the_target_says(version: Version) {
+/// The files of a process's modules, side by side, as somebody would copy them off the machine.
+fn module_files(root: &WindowsRoot, app: &App, into: &Path) {
+    std::fs::create_dir(into).unwrap();
+    let of_app = app.dll.parent().unwrap();
+    for folder in [&root.framework(), of_app] {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            if entry.path().extension().is_some_and(|e| e == "dll") {
+                std::fs::hard_link(entry.path(), into.join(entry.file_name()))
+                    .or_else(|_| {
+                        std::fs::copy(entry.path(), into.join(entry.file_name())).map(drop)
+                    })
+                    .unwrap();
+            }
+        }
+    }
+}
+
+fn dumps_read_as_the_target_says(version: Version) {
     let folder = tempfile::tempdir().unwrap();
     let root = windows::get(version).unwrap();
     let app = targets::app("inventory").unwrap();
     let service = root.launch(&app).start().unwrap();
     let full = folder.path().join("full.dmp");
     root.minidump(&service, &full).unwrap();
+    let image = open(&full, None);
+    assert_eq!(image.warnings, [""; 0]);
+    check_process(&image);
     check(
-        &open(&full),
+        &image,
         service.report(),
         &format!("{version} for Windows, full"),
     );
+
     let heap = folder.path().join("heap.dmp");
     minidump::heap_of(&full, &heap).unwrap();
+    let refusal = Runtime::open(&open(&heap, None), &Options::default())
+        .err()
+        .unwrap();
+    let text = refusal.to_string();
+    assert!(
+        text.contains("coreclr.dll included (--modules FOLDER)"),
+        "{text}"
+    );
+    let files = folder.path().join("modules");
+    module_files(&root, &app, &files);
+    let image = open(&heap, Some(&files));
+    check(
+        &image,
+        service.report(),
+        &format!("{version} for Windows, heap"),
+    );
+}
+
+/// What the dump says of the process beside its memory.
+fn check_process(image: &ProcessImage) {
+    let named = |name: &str| {
+        image
+            .modules
+            .iter()
+            .find(|m| m.file_name().eq_ignore_ascii_case(name))
+    };
+    let clr = named("coreclr.dll").unwrap();
+    assert!(clr.version.is_some() && clr.build_id.len() == 8);
+    let parts: Vec<_> = image
+        .address_map
+        .iter()
+        .filter(|r| r.allocation == clr.base)
+        .collect();
+    assert!(
+        parts
+            .iter()
+            .all(|r| r.kind == AddressKind::Image && r.committed)
+    );
+    assert!(parts.iter().any(|r| r.execute) && parts.iter().any(|r| r.write));
+    assert!(
+        image.address_map.iter().any(|r| !r.committed),
+        "the GC reserves more than it commits"
+    );
+    assert!(image.open_handles.unwrap() > 20, "{:?}", image.open_handles);
+    let names: Vec<&str> = image
+        .threads
+        .iter()
+        .filter_map(|t| t.name.as_deref())
+        .collect();
+    assert!(
+        names.contains(&".NET Finalizer") || names.is_empty(),
+        "{names:?}"
+    );
+    assert!(image.threads.iter().all(|t| t.sp != 0));
 }
 
 #[test]
 fn net31_dumps_read_as_the_target_says() {
-    full_dump_reads_as_the_target_says(Version::Net31);
+    dumps_read_as_the_target_says(Version::Net31);
 }
 
 #[test]
 fn net8_dumps_read_as_the_target_says() {
-    full_dump_reads_as_the_target_says(Version::Net8);
+    dumps_read_as_the_target_says(Version::Net8);
 }
 
 #[test]
 fn net10_dumps_read_as_the_target_says() {
-    full_dump_reads_as_the_target_says(Version::Net10);
+    dumps_read_as_the_target_says(Version::Net10);
 }

@@ -38,6 +38,10 @@ pub struct ProcessImage {
     pub modules: Vec<Module>,
     /// Every file mapping (Linux NT_FILE or maps), sorted by start address.
     pub mapped_files: Vec<MappedFile>,
+    /// What the system said of the whole address space, sorted (Windows, `VirtualQuery`); empty when the dump does not tell.
+    pub address_map: Vec<AddressRange>,
+    /// Open handles of the process (Windows), when the dump lists them.
+    pub open_handles: Option<u64>,
     /// OS threads.
     pub threads: Vec<Thread>,
     /// `AT_*` entries (Linux).
@@ -59,6 +63,8 @@ impl ProcessImage {
             memory,
             modules: Vec::new(),
             mapped_files: Vec::new(),
+            address_map: Vec::new(),
+            open_handles: None,
             threads: Vec::new(),
             auxv: BTreeMap::new(),
             warnings: Vec::new(),
@@ -110,6 +116,36 @@ pub struct MappedFile {
     pub offset: u64,
     /// Path as the process knew it.
     pub path: PathBuf,
+}
+
+/// A stretch of the address space that Windows knows as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressRange {
+    /// First address.
+    pub start: u64,
+    /// Address after the last.
+    pub end: u64,
+    /// First address of the allocation that it is a part of.
+    pub allocation: u64,
+    /// Backed by memory or the page file; otherwise only reserved.
+    pub committed: bool,
+    /// What it is for.
+    pub kind: AddressKind,
+    /// Writable by the process.
+    pub write: bool,
+    /// Executable by the process.
+    pub execute: bool,
+}
+
+/// `MEM_PRIVATE`, `MEM_MAPPED`, `MEM_IMAGE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AddressKind {
+    /// Allocated by the process for itself.
+    Private,
+    /// A view of a file or of the page file.
+    Mapped,
+    /// A view of an executable image.
+    Image,
 }
 
 /// An OS thread.

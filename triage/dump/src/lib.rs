@@ -33,13 +33,14 @@ pub mod minidump;
 pub mod module_files;
 pub mod overlay;
 pub mod pe;
+mod relocated;
 mod segments;
 pub mod source;
 pub mod synthetic;
 
 pub use detect::{Format, detect};
 pub use error::DumpError;
-pub use image::{Arch, MappedFile, Module, Os, ProcessImage, Thread};
+pub use image::{AddressKind, AddressRange, Arch, MappedFile, Module, Os, ProcessImage, Thread};
 pub use limits::Limits;
 #[cfg(target_os = "linux")]
 pub use live::{LiveOptions, live, live_with};

@@ -31,6 +31,7 @@ const MODULE_LIST: u32 = 4;
 const MEMORY_LIST: u32 = 5;
 const SYSTEM_INFO: u32 = 7;
 const MEMORY64_LIST: u32 = 9;
+const HANDLE_DATA: u32 = 12;
 const MISC_INFO: u32 = 15;
 const MEMORY_INFO_LIST: u32 = 16;
 const THREAD_NAMES: u32 = 24;
@@ -77,6 +78,8 @@ pub fn open(source: Arc<dyn ReadAt>, limits: &Limits) -> Result<ProcessImage, Du
     let misc = dump.optional(MISC_INFO, &mut warnings);
     // MINIDUMP_MISC_INFO: Flags1 at 4 (bit 0: the process id is valid), ProcessId at 8.
     image.pid = u32_at(&misc, 8).filter(|_| u32_at(&misc, 4).unwrap_or(0) & 1 != 0);
+    image.address_map = protections.address_map();
+    image.open_handles = open_handles(&dump.optional(HANDLE_DATA, &mut warnings));
     image.modules = dump.modules(&mut warnings)?;
     image.threads = dump.threads(arch, &mut warnings)?;
     image.warnings = warnings;
@@ -201,6 +204,14 @@ impl<'a> Minidump<'a> {
         });
         Ok(parsed.collect())
     }
+}
+
+/// `MINIDUMP_HANDLE_DATA_STREAM`: SizeOfHeader, SizeOfDescriptor, NumberOfDescriptors, of which no more than fit are believed.
+fn open_handles(stream: &[u8]) -> Option<u64> {
+    let header = u64::from(u32_at(stream, 0)?);
+    let descriptor = u64::from(u32_at(stream, 4)?).max(1);
+    let room = (stream.len() as u64).saturating_sub(header) / descriptor;
+    Some(u64::from(u32_at(stream, 8)?).min(room))
 }
 
 fn segment(start: u64, bytes: u64, offset: u64) -> Option<Segment> {

@@ -16,6 +16,7 @@ use crate::image::{MappedFile, Module, ProcessImage};
 use crate::memory::{Memory, Region};
 use crate::module_files::{ModuleFiles, file_program_headers};
 use crate::pe::PeHeaders;
+use crate::relocated::RelocatedFile;
 
 /// Pages of the smallest size; mappings begin and end on them.
 const PAGE: u64 = 4096;
@@ -185,6 +186,7 @@ fn placed(module: &Module, writable: &Writable, file: &Arc<dyn ReadAt>) -> Vec<P
         .map(|s| s.offset)
         .filter(|o| *o > 0)
         .min();
+    let file = RelocatedFile::at(file.clone(), headers, module.base);
     let head = (0, u64::from(first.unwrap_or(0)), 0);
     let sections = headers.sections.iter().filter(|s| !s.write).map(|s| {
         let there = s.file_bytes.min(s.memory_bytes);

@@ -4,13 +4,17 @@
 
 use leakhound_archive::ReadAt;
 
-use crate::fields::{u16_at, u32_at};
+use crate::fields::{u16_at, u32_at, u64_at};
 use crate::memory::Memory;
 
 /// `IMAGE_SCN_MEM_WRITE`.
 const SECTION_WRITE: u32 = 0x8000_0000;
 /// `e_lfanew` lies within the first pages of real files.
 const MAX_PE_OFFSET: u32 = 1 << 20;
+/// `Magic` of the optional header of a 64-bit image.
+const MAGIC_PE32_PLUS: u16 = 0x20b;
+/// The optional header up to the sixth data directory.
+const OPTIONAL_BYTES: usize = 112 + 6 * 8;
 /// The Windows loader takes at most this many sections.
 const MAX_SECTIONS: u16 = 96;
 
@@ -23,6 +27,10 @@ pub struct PeHeaders {
     pub size_of_image: u32,
     /// Check sum; 0 in most .NET assemblies.
     pub check_sum: u32,
+    /// Base that the image prefers; absolute addresses in the file are right for it.
+    pub image_base: u64,
+    /// Relocation table: offset from the base and bytes; zero when there is none.
+    pub relocations: (u32, u32),
     /// Sections in file order.
     pub sections: Vec<PeSection>,
 }
@@ -64,11 +72,26 @@ impl PeHeaders {
             return None;
         }
         let lfanew = u32_at(&dos, 0x3c).filter(|&o| o <= MAX_PE_OFFSET)?;
-        // Signature 0, COFF header 4, optional header 24: SizeOfImage +56, CheckSum +64.
-        let mut pe = [0; 24 + 68];
-        if read(u64::from(lfanew), &mut pe) < pe.len() || !pe.starts_with(b"PE\0\0") {
+        // Signature 0, COFF header 4, optional header 24: SizeOfImage +56, CheckSum +64; by its Magic (+0), PE32 or PE32+:
+        // ImageBase +28 or +24, NumberOfRvaAndSizes +92 or +108, then the directories, of which number 5 is relocations.
+        let mut pe = [0; 24 + OPTIONAL_BYTES];
+        let there = read(u64::from(lfanew), &mut pe);
+        if there < 24 + 68 || !pe.starts_with(b"PE\0\0") {
             return None;
         }
+        let wide = u16_at(&pe, 24)? == MAGIC_PE32_PLUS;
+        let (image_base, directories) = if wide {
+            (u64_at(&pe, 24 + 24)?, 24 + 108)
+        } else {
+            (u64::from(u32_at(&pe, 24 + 28)?), 24 + 92)
+        };
+        let relocations = u32_at(&pe, directories)
+            .filter(|count| *count > 5)
+            .and_then(|_| {
+                let at = directories + 4 + 5 * 8;
+                Some((u32_at(&pe, at)?, u32_at(&pe, at + 4)?))
+            })
+            .unwrap_or_default();
         let count = u16_at(&pe, 6)?.min(MAX_SECTIONS);
         let table = u64::from(lfanew) + 24 + u64::from(u16_at(&pe, 20)?);
         let mut bytes = vec![0; usize::from(count) * 40];
@@ -77,6 +100,8 @@ impl PeHeaders {
             time_stamp: u32_at(&pe, 8)?,
             size_of_image: u32_at(&pe, 24 + 56)?,
             check_sum: u32_at(&pe, 24 + 64)?,
+            image_base,
+            relocations,
             sections: bytes[..n]
                 .chunks_exact(40)
                 .filter_map(PeSection::parse)
@@ -88,6 +113,15 @@ impl PeHeaders {
     #[must_use]
     pub fn identity(&self) -> (u32, u32, u32) {
         (self.time_stamp, self.size_of_image, self.check_sum)
+    }
+
+    /// Where in the file a byte of the loaded image comes from; `None` when no section brings it.
+    #[must_use]
+    pub fn file_offset(&self, address: u32) -> Option<u64> {
+        self.sections.iter().find_map(|s| {
+            let inside = address.checked_sub(s.address)?;
+            (inside < s.file_bytes).then(|| u64::from(s.offset) + u64::from(inside))
+        })
     }
 
     /// True when file offset `offset` mapped at `base + distance` is how a loader would place one of the sections.

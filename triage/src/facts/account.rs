@@ -1,9 +1,10 @@
 //! The byte account: where the process's memory went, what `!address -summary` and `!eeheap` show by hand.
 //!
 //! On Linux the basis is what each mapping really costs (resident plus swapped), because Linux commits nothing ahead:
-//! a thread's 8 MB stack of which one page was touched costs one page. Without a saved memory map the basis is the
-//! regions of the dump itself, and the account says so.
+//! a thread's 8 MB stack of which one page was touched costs one page. Windows commits for real, and its dumps carry the
+//! map of the address space. Without either the basis is the regions of the dump itself, and the account says so.
 
+use super::address_map;
 use leakhound_archive::manifest::MapEntry;
 use leakhound_dump::{MemoryExt, ProcessImage};
 use leakhound_rules::{FactSheet, Row, Value};
@@ -31,11 +32,16 @@ pub(crate) struct Mapping<'a> {
     /// Resident and swapped bytes; all of them when no memory map was saved.
     pub(crate) cost: u64,
     pub(crate) path: &'a str,
-    readable: bool,
-    writable: bool,
-    executable: bool,
-    shared: bool,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    pub(super) executable: bool,
+    pub(super) shared: bool,
 }
+
+/// In the place of a path: Windows names no file for these.
+pub(super) const IMAGE: &str = "[image]";
+pub(super) const NT_HEAP: &str = "[nt heap]";
+pub(super) const RUNTIME: &str = "[runtime]";
 
 impl Mapping<'_> {
     /// `rw-p`, as the kernel prints it.
@@ -59,6 +65,7 @@ enum Class {
     Gc,
     Runtime,
     BrkHeap,
+    NtHeap,
     Arena,
     LargeMalloc,
     MappedFile,
@@ -74,6 +81,7 @@ impl Class {
             Self::Gc => "GC heap",
             Self::Runtime => "runtime (JIT code, loader heaps)",
             Self::BrkHeap => "malloc: brk heap",
+            Self::NtHeap => "native heaps",
             Self::Arena => "malloc: thread arenas",
             Self::LargeMalloc => "malloc: large blocks",
             Self::MappedFile => "mapped files",
@@ -95,6 +103,7 @@ pub(crate) fn kind_of(
         Class::Gc => "gc",
         Class::Runtime => "runtime",
         Class::BrkHeap => "brk heap",
+        Class::NtHeap => "native heap",
         Class::Arena => "malloc arena",
         Class::MappedFile => "file",
         Class::Shared => "shared",
@@ -109,7 +118,7 @@ pub(crate) fn kind_of(
 /// Writes `memory.*` and `native_regions`.
 pub fn write(image: &ProcessImage, map: &[MapEntry], gc: &GcShare, sheet: &mut FactSheet) {
     let mappings = mappings(image, map);
-    if map.is_empty() {
+    if map.is_empty() && image.address_map.is_empty() {
         sheet.completeness.problems.push(
             "No memory map was saved with this dump: the byte account counts the dump's own regions, resident or not."
                 .to_owned(),
@@ -157,7 +166,7 @@ pub fn write(image: &ProcessImage, map: &[MapEntry], gc: &GcShare, sheet: &mut F
     sheet.int("memory.runtime", of(Class::Runtime));
     sheet.int(
         "memory.native",
-        of(Class::BrkHeap) + of(Class::Arena) + of(Class::LargeMalloc),
+        of(Class::BrkHeap) + of(Class::NtHeap) + of(Class::Arena) + of(Class::LargeMalloc),
     );
     sheet.int(
         "memory.mapped_files",
@@ -213,6 +222,9 @@ pub(crate) fn mappings<'a>(image: &'a ProcessImage, map: &'a [MapEntry]) -> Vec<
             .collect();
         all.sort_by_key(|m| m.start);
         return all;
+    }
+    if !image.address_map.is_empty() {
+        return address_map::mappings(image);
     }
     image
         .memory
@@ -276,7 +288,10 @@ fn classify(
             Class::MappedFile
         };
     }
-    if mapping.path.starts_with("[vdso") || mapping.path.starts_with("[vvar") {
+    if mapping.path.starts_with("[vdso")
+        || mapping.path.starts_with("[vvar")
+        || mapping.path == IMAGE
+    {
         return Class::Image;
     }
     if mapping.path.starts_with("[stack")
@@ -287,8 +302,11 @@ fn classify(
     {
         return Class::Stack;
     }
-    if mapping.path == "[heap]" {
-        return Class::BrkHeap;
+    match mapping.path {
+        "[heap]" => return Class::BrkHeap,
+        NT_HEAP => return Class::NtHeap,
+        RUNTIME => return Class::Runtime,
+        _ => {}
     }
     if mapping.shared {
         return Class::Shared;

@@ -1,6 +1,7 @@
-//! Page protection from `MINIDUMP_MEMORY_INFO_LIST`.
+//! Page protection and the address map from `MINIDUMP_MEMORY_INFO_LIST`.
 
 use crate::fields::{u32_at, u64_at};
+use crate::image::{AddressKind, AddressRange};
 use crate::segments::Segment;
 
 /// Ranges of equal protection, sorted, without overlap.
@@ -13,8 +14,18 @@ pub(super) struct Protections {
 struct Range {
     start: u64,
     end: u64,
+    allocation: u64,
+    state: u32,
     protect: u32,
+    kind: u32,
 }
+
+/// MEM_COMMIT, MEM_RESERVE; MEM_PRIVATE, MEM_MAPPED, MEM_IMAGE.
+const COMMIT: u32 = 0x1000;
+const RESERVE: u32 = 0x2000;
+const PRIVATE: u32 = 0x2_0000;
+const MAPPED: u32 = 0x4_0000;
+const IMAGE: u32 = 0x100_0000;
 
 /// PAGE_READWRITE, _WRITECOPY, _EXECUTE_READWRITE, _EXECUTE_WRITECOPY.
 const WRITE: u32 = 0x04 | 0x08 | 0x40 | 0x80;
@@ -22,7 +33,8 @@ const WRITE: u32 = 0x04 | 0x08 | 0x40 | 0x80;
 const EXECUTE: u32 = 0x10 | 0x20 | 0x40 | 0x80;
 
 impl Protections {
-    /// SizeOfHeader 0, SizeOfEntry 4, NumberOfEntries 8; entry: BaseAddress 0, RegionSize 24, Protect 36.
+    /// SizeOfHeader 0, SizeOfEntry 4, NumberOfEntries 8; entry: BaseAddress 0, AllocationBase 8,
+    /// RegionSize 24, State 32, Protect 36, Type 40.
     pub(super) fn parse(list: &[u8]) -> Self {
         let (Some(header), Some(entry_bytes), Some(count)) =
             (u32_at(list, 0), u32_at(list, 4), u64_at(list, 8))
@@ -36,7 +48,10 @@ impl Protections {
             Some(Range {
                 start,
                 end: start.checked_add(u64_at(e, 24)?)?,
+                allocation: u64_at(e, 8)?,
+                state: u32_at(e, 32)?,
                 protect: u32_at(e, 36)?,
+                kind: u32_at(e, 40)?,
             })
         };
         // A zero size would never end; anything below the documented 48 bytes is damage.
@@ -54,6 +69,28 @@ impl Protections {
             r.start < r.end
         });
         Self { ranges }
+    }
+
+    /// What is committed or reserved; free ranges and kinds that Windows does not have are left out.
+    pub(super) fn address_map(&self) -> Vec<AddressRange> {
+        let range = |r: &Range| {
+            let kind = match r.kind {
+                PRIVATE => AddressKind::Private,
+                MAPPED => AddressKind::Mapped,
+                IMAGE => AddressKind::Image,
+                _ => return None,
+            };
+            matches!(r.state, COMMIT | RESERVE).then_some(AddressRange {
+                start: r.start,
+                end: r.end,
+                allocation: r.allocation,
+                committed: r.state == COMMIT,
+                kind,
+                write: r.protect & WRITE != 0,
+                execute: r.protect & EXECUTE != 0,
+            })
+        };
+        self.ranges.iter().filter_map(range).collect()
     }
 
     /// Cuts segments where the protection changes. What the list does not mention keeps read and write.

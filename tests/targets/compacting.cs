@@ -33,7 +33,7 @@ namespace Shop.Search
             }
 
             Start("replace", Replace);
-            Start("compact", () => GC.Collect(2, GCCollectionMode.Forced, blocking: true, compacting: true));
+            Start("compact", Compact);
             new ConsoleHost(() => new Report().Add("postings", Index.Length).Add("gc", Gauge.Heap())).Run();
         }
 
@@ -49,6 +49,14 @@ namespace Shop.Search
             thread.IsBackground = true;
             thread.Name = name;
             thread.Start();
+        }
+
+        private static void Compact()
+        {
+            GC.Collect(2, GCCollectionMode.Forced, blocking: true, compacting: true);
+
+            // Without a pause in between, nothing else would run on a busy machine.
+            Thread.Sleep(5);
         }
 
         private static void Replace()

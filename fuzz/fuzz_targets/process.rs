@@ -7,7 +7,6 @@
 #![no_main]
 
 #[path = "../../triage/clr/tests/support/tiny_process.rs"]
-#[expect(dead_code, reason = "the tests beside it use more of it")]
 mod tiny_process;
 
 use leakhound_clr::{Options, Runtime, TypeId};

@@ -156,7 +156,9 @@ fn write(container: Container, root: &DotnetRoot, service: &Service, folder: &Pa
                 _ => (dumps::Kind::Heap, "heap.core"),
             };
             let file = folder.join(name);
-            dumps::createdump(root, pid, kind, &file).unwrap();
+            // createdump gives up when a thread ends between being listed and being stopped.
+            let mut write = || dumps::createdump(root, pid, kind, &file);
+            write().or_else(|_| write()).or_else(|_| write()).unwrap();
             file
         }
         Container::Gcore => dumps::gcore(pid, &folder.join("gdb.core")).unwrap(),

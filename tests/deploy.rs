@@ -22,9 +22,7 @@ fn need(tool: &str, package: &str) {
     if runs() {
         return;
     }
-    let install = format!("apt-get install -y --no-install-recommends {package}");
-    // Fails without root or network; the assertion below then says what is missing.
-    let _ = Command::new("sh").args(["-c", &install]).output();
+    leakhound_testbed::debian::install(package);
     assert!(
         runs(),
         "this test needs {tool}, which is not installed and could not be: apt-get install {package}"

@@ -1,5 +1,6 @@
 //! Reference dumps of a running target, by the tools that others use: the runtime's createdump and gdb's gcore.
 
+use crate::debian;
 use crate::error::{Error, Result};
 use crate::packages::last_words;
 use crate::runtimes::DotnetRoot;
@@ -29,9 +30,12 @@ pub fn createdump(root: &DotnetRoot, pid: u32, kind: Kind, file: &Path) -> Resul
     write("createdump", command, pid, file)
 }
 
-/// An ELF core by gdb, at `PREFIX.PID`; fails with a sentence where gdb is not installed.
+/// An ELF core by gdb, at `PREFIX.PID`; fails with a sentence where gdb is not installed and cannot be.
 pub fn gcore(pid: u32, prefix: &Path) -> Result<PathBuf> {
     let file = PathBuf::from(format!("{}.{pid}", prefix.display()));
+    if Command::new("gcore").output().is_err() {
+        debian::install("gdb");
+    }
     let mut command = Command::new("gcore");
     command.arg("-o").arg(prefix).arg(pid.to_string());
     write("gcore", command, pid, &file)?;

@@ -22,7 +22,9 @@ pub enum Error {
         diagnostics: String,
     },
     /// A program of the operating system's packages is not installed.
-    #[error("{program} is not installed; the Windows tests need it: apt-get install {package}")]
+    #[error(
+        "{program} is not installed and could not be; the Windows tests need it: apt-get install {package}"
+    )]
     NotInstalled {
         /// The program.
         program: &'static str,

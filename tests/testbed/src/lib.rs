@@ -6,6 +6,7 @@
 //! sentence when it cannot be had; it never passes silently.
 
 pub mod compiler;
+pub mod debian;
 pub mod demo;
 pub mod dumps;
 mod error;

@@ -1,5 +1,6 @@
 //! wine: runs the Windows runtimes, and the dump writer that lies beside this crate.
 
+use crate::debian;
 use crate::error::{Error, IoContext, Result};
 use crate::lock::lock;
 use crate::packages::{hex, last_words};
@@ -90,6 +91,10 @@ impl Wine {
         let source = place.join("minidump.c");
         let partial = place.join("minidump.partial.exe");
         std::fs::write(&source, WRITER).doing("write", &source)?;
+        let runs = || Command::new(C_COMPILER).arg("--version").output().is_ok();
+        if !runs() {
+            debian::install(PACKAGES);
+        }
         let output = Command::new(C_COMPILER)
             .args(["-O1", "-o"])
             .arg(&partial)
@@ -114,12 +119,20 @@ pub(crate) fn windows_path(path: &Path) -> String {
 }
 
 fn find() -> Result<PathBuf> {
+    installed()
+        .or_else(|| {
+            debian::install(PACKAGES);
+            installed()
+        })
+        .ok_or_else(|| missing("wine64"))
+}
+
+fn installed() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .flat_map(|folder| NAMES.map(|name| folder.join(name)))
         .chain([PathBuf::from(UNLINKED)])
         .find(|program| program.is_file())
-        .ok_or_else(|| missing("wine64"))
 }
 
 fn missing(program: &'static str) -> Error {
@@ -141,7 +154,7 @@ mod tests {
         );
         assert_eq!(
             missing("wine64").to_string(),
-            "wine64 is not installed; the Windows tests need it: apt-get install wine64 gcc-mingw-w64-x86-64"
+            "wine64 is not installed and could not be; the Windows tests need it: apt-get install wine64 gcc-mingw-w64-x86-64"
         );
     }
 }

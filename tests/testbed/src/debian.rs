@@ -1,0 +1,19 @@
+//! Debian packages that a test needs, installed when we may: as root, with a network.
+
+use crate::lock::lock;
+use crate::place;
+use std::process::Command;
+
+/// Installs packages, named with blanks between them. Says nothing when it fails: whoever needs them looks again and says
+/// what is missing.
+pub fn install(packages: &str) {
+    let Ok(_lock) = place::folder().and_then(|folder| lock(&folder, "apt")) else {
+        return;
+    };
+    let install = format!("apt-get install -y --no-install-recommends {packages}");
+    let script = format!("{install} || {{ apt-get update && {install}; }}");
+    let _ = Command::new("sh")
+        .args(["-c", &script])
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .output();
+}

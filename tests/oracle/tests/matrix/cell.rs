@@ -157,7 +157,7 @@ fn write(container: Container, root: &DotnetRoot, service: &Service, folder: &Pa
             };
             let file = folder.join(name);
             // createdump gives up when a thread ends between being listed and being stopped.
-            let mut write = || dumps::createdump(root, pid, kind, &file);
+            let write = || dumps::createdump(root, pid, kind, &file);
             write().or_else(|_| write()).or_else(|_| write()).unwrap();
             file
         }

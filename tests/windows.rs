@@ -31,10 +31,8 @@ fn a_fault_is_named_first_in_the_windows_dump_of_every_runtime() {
     for version in windows::VERSIONS {
         let folder = tempfile::tempdir().unwrap();
         let root = windows::get(version).unwrap();
-        let service = root.launch(&app).start().unwrap();
         let raw = folder.path().join("service.dmp");
-        root.minidump(&service, &raw).unwrap();
-        drop(service);
+        drop(root.start_and_dump(&app, &raw).unwrap());
         let diagnosis = triage(&raw);
         let first = &diagnosis["findings"][0];
         let category = first["category"].as_str().unwrap();

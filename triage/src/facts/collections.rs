@@ -131,7 +131,12 @@ fn write_types(
         .iter()
         .filter(|(_, tally)| tally.wasted_bytes >= LEAST_WASTE_BYTES)
         .collect();
-    types.sort_by_key(|(id, tally)| (std::cmp::Reverse(tally.wasted_bytes), **id));
+    types.sort_by_key(|(id, tally)| {
+        (
+            std::cmp::Reverse(tally.wasted_bytes),
+            survey.runtime.table_of(**id),
+        )
+    });
     let rows = types.into_iter().take(TYPES).filter_map(|(id, tally)| {
         let worst = tally.worst.and_then(|(_, object)| paths.to(object));
         Some(row([

@@ -44,7 +44,12 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
         tally.heaviest = tally.heaviest.max(Some((retained, object)));
     }
     let mut types: Vec<(TypeId, Tally)> = types.into_iter().collect();
-    types.sort_by_key(|(id, tally)| (std::cmp::Reverse(tally.retained_bytes), *id));
+    types.sort_by_key(|(id, tally)| {
+        (
+            std::cmp::Reverse(tally.retained_bytes),
+            runtime.table_of(*id),
+        )
+    });
     types.truncate(KEEP);
     let mut paths = Paths::new(survey);
     let rows = types.into_iter().filter_map(|(id, tally)| {

@@ -116,7 +116,12 @@ fn by_type(
 
 fn rows(survey: &Survey<'_>, types: HashMap<TypeId, (u64, u64)>) -> Vec<Row> {
     let mut types: Vec<(TypeId, (u64, u64))> = types.into_iter().collect();
-    types.sort_by_key(|(id, (count, bytes))| (std::cmp::Reverse((*count, *bytes)), id.0));
+    types.sort_by_key(|(id, (count, bytes))| {
+        (
+            std::cmp::Reverse((*count, *bytes)),
+            survey.runtime.table_of(*id),
+        )
+    });
     types
         .into_iter()
         .take(KEEP)

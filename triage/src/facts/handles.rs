@@ -91,7 +91,7 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
         (
             std::cmp::Reverse((t.free_nearby, t.count)),
             *generation,
-            id.0,
+            survey.runtime.table_of(*id),
         )
     });
     let name = |id: TypeId| {
@@ -114,7 +114,13 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
             .collect(),
     );
     let mut rows: Vec<((HandleKind, TypeId), Tally)> = targets.into_iter().collect();
-    rows.sort_by_key(|((kind, id), t)| (std::cmp::Reverse(t.count), *kind, id.0));
+    rows.sort_by_key(|((kind, id), t)| {
+        (
+            std::cmp::Reverse(t.count),
+            *kind,
+            survey.runtime.table_of(*id),
+        )
+    });
     sheet.lists.insert(
         "handle_targets".to_owned(),
         rows.into_iter()

@@ -34,7 +34,7 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
         }
     }
     let mut types: Vec<(TypeId, Tally)> = types.into_iter().collect();
-    types.sort_by_key(|(id, tally)| (std::cmp::Reverse(tally.bytes), *id));
+    types.sort_by_key(|(id, tally)| (std::cmp::Reverse(tally.bytes), survey.runtime.table_of(*id)));
     let mut paths = Paths::new(survey);
     let rows = types.into_iter().filter_map(|(id, tally)| {
         let info = survey.runtime.type_info(id).filter(|info| info.array)?;

@@ -86,7 +86,12 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) -> Liveness {
         .map(|(id, t)| (id, *t))
         .collect();
     sheet.int("heap.types", order.len() as u64);
-    order.sort_unstable_by_key(|(id, t)| (std::cmp::Reverse(t.bytes), *id));
+    order.sort_unstable_by_key(|(id, t)| {
+        (
+            std::cmp::Reverse(t.bytes),
+            survey.runtime.table_of(TypeId(*id)),
+        )
+    });
     let mut named = 0usize;
     let mut rows = Vec::new();
     for (id, tally) in order.iter().take(KEEP) {

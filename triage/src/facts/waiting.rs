@@ -107,7 +107,10 @@ fn ranked<K>(
     columns: impl Fn(K) -> Vec<(&'static str, Value)>,
 ) -> Vec<Row> {
     let mut groups: Vec<(K, Tally)> = groups.into_iter().collect();
-    groups.sort_by_key(|(_, tally)| std::cmp::Reverse((tally.count, tally.bytes)));
+    groups.sort_by_key(|(_, tally)| {
+        let heaviest = tally.heaviest.map(|(_, object)| object);
+        (std::cmp::Reverse((tally.count, tally.bytes)), heaviest)
+    });
     let mut paths = Paths::new(survey);
     groups
         .into_iter()

@@ -38,7 +38,7 @@ impl View<'_, '_> {
                 None => targets.push((target.id, 1)),
             }
         }
-        targets.sort_by_key(|(id, seen)| (std::cmp::Reverse(*seen), id.0));
+        targets.sort_by_key(|(id, seen)| (std::cmp::Reverse(*seen), runtime.table_of(*id)));
         let targets = targets
             .into_iter()
             .filter_map(|(id, seen)| Some((runtime.type_info(id)?.name.clone(), seen)))

@@ -244,18 +244,13 @@ impl Plain<'_> {
             true => Problem::DamagedObject,
             false => Problem::MissingHeapPages,
         });
-        let mut hole = !self.header(damaged);
         for at in (damaged + 8..range.end).step_by(8) {
-            // A context that begins in a hole is passed over with it.
-            if at == next_context && !(hole && self.memory.u8(at - 8).is_none() && !self.header(at))
-            {
+            if at == next_context {
                 return at;
             }
             if !self.header(at) {
-                hole = true;
                 continue;
             }
-            hole = false;
             *left = left.saturating_sub(8);
             if *left == 0 {
                 self.log.count(Problem::LimitReached);

@@ -2,7 +2,7 @@
 //! an asynchronous method waits.
 //!
 //! Everything goes by the names of fields, which metadata gives for every runtime version; where a name is unknown the shape says
-//! nothing. One file per shape, one line in [`COLLECTIONS`].
+//! nothing. One file per shape, one line in `COLLECTIONS`.
 
 mod blocking_collection;
 mod channel;

@@ -161,7 +161,10 @@ fn write(container: Container, root: &DotnetRoot, service: &Service, folder: &Pa
             write().or_else(|_| write()).or_else(|_| write()).unwrap();
             file
         }
-        Container::Gcore => dumps::gcore(pid, &folder.join("gdb.core")).unwrap(),
+        Container::Gcore => {
+            let write = || dumps::gcore(pid, &folder.join("gdb.core"));
+            write().or_else(|_| write()).or_else(|_| write()).unwrap()
+        }
         Container::Sealed => capture(pid, folder),
     }
 }

@@ -116,6 +116,16 @@ fn fault_is_there(name: &str, report: &serde_json::Value, threads: usize, reside
         "thread-statics" => at_least("/workers", 60),
         "large-buffers" => at_least("/running", 120),
         "healthy" => assert!(resident < 150_000_000, "{resident} resident"),
+        "busy" => at_least("/pinned_at_most", number("/pinned_always").unwrap() + 1),
+        "names" => {
+            let names = report["names"].as_array().unwrap();
+            assert!(names.len() >= 20, "{name}: {} names", names.len());
+        }
+        "threads-and-locks" => {
+            for pointer in ["/waiters", "/held_tills", "/kept_exceptions"] {
+                at_least(pointer, 1);
+            }
+        }
         "compacting" | "inventory" => {}
         other => panic!("no check for the target {other}: add one"),
     }

@@ -262,7 +262,10 @@ impl Runtime {
                 arguments,
             },
             None => {
-                self.log.count(Problem::UnnamedType);
+                // What is emitted at run time has no metadata that a dump of any kind holds: nothing was lost.
+                if module.as_ref().is_none_or(|m| m.image != 0) {
+                    self.log.count(Problem::UnnamedType);
+                }
                 let module = module.map_or("unknown".into(), |m| m.name.clone());
                 TypeName::Text(format!("{module}!{:#010x}", 0x0200_0000 | rid.unwrap_or(0)))
             }

@@ -1,6 +1,10 @@
 //! Damage: a real dump with flipped words, missing pages and lying pointers is read to the end, in bounded time, without a panic.
 #![allow(clippy::unwrap_used)]
 
+#[path = "checks/everything.rs"]
+mod everything;
+
+use everything::ask_everything;
 use leakhound_clr::{Options, Runtime};
 use leakhound_dump::{Memory, ProcessImage, Region};
 use leakhound_testbed::{Version, dumps, runtimes, targets};
@@ -92,36 +96,6 @@ impl Memory for Damaged {
     fn regions(&self) -> &[Region] {
         self.inner.regions()
     }
-}
-
-/// Asks a runtime for everything it can tell.
-fn ask_everything(runtime: &Runtime) {
-    let snapshot = runtime.snapshot();
-    let edges = runtime.edges(&snapshot);
-    assert_eq!(edges.starts.len(), snapshot.len() + 1);
-    assert!(edges.targets.iter().all(|t| (*t as usize) < snapshot.len()));
-    for id in 0..runtime.type_count() {
-        let id = leakhound_clr::TypeId(u32::try_from(id).unwrap());
-        let info = runtime.type_info(id).unwrap();
-        assert!(info.name.len() < 8192);
-        let _ = (runtime.instance_fields(id), runtime.element_type(id));
-    }
-    for handle in runtime.handles() {
-        let _ = (
-            snapshot.index_around(handle.target),
-            runtime.string_text(handle.target, 100),
-        );
-    }
-    let _ = (
-        runtime.finalization(),
-        runtime.statics(),
-        runtime.thread_statics(),
-        runtime.stack_roots(&snapshot),
-    );
-    for thread in runtime.threads() {
-        let _ = runtime.thread_name(thread);
-    }
-    let _ = runtime.completeness();
 }
 
 #[test]

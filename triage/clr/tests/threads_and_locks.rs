@@ -2,7 +2,7 @@
 //! `tests/targets/threads-and-locks.cs`.
 #![allow(clippy::unwrap_used)]
 
-use leakhound_clr::{FinalizerState, LatencyMode, Options, ProcessStart, Runtime};
+use leakhound_clr::{FinalizerState, LatencyMode, Options, ProcessStart, Runtime, TypeId};
 use leakhound_dump::{FileSearch, ProcessImage};
 use leakhound_testbed::{Version, dumps, runtimes, service::Service, targets};
 use serde_json::Value;
@@ -46,7 +46,15 @@ fn check(image: &ProcessImage, report: &Value, what: &str) {
     check_contexts(&runtime, report, what);
     check_settings(image, &runtime, what);
     let completeness = runtime.completeness();
-    assert!(completeness.is_whole(), "{what}: {completeness:?}");
+    let unnamed: Vec<String> = (0..runtime.type_count())
+        .filter_map(|id| runtime.type_info(TypeId(u32::try_from(id).unwrap())))
+        .map(|info| info.name.clone())
+        .filter(|name| name.contains("!0x"))
+        .collect();
+    assert!(
+        completeness.is_whole(),
+        "{what}: {completeness:?} {unnamed:?}"
+    );
 }
 
 fn check_collections(runtime: &Runtime, report: &Value, what: &str) {

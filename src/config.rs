@@ -5,6 +5,7 @@ use leakhound_collector::config::{
     AdoptConfig, CaptureConfig, Check, Config as CollectorConfig, ConfigError, Problems,
     ServiceConfig, parse,
 };
+use leakhound_rules::units::Ratio;
 use leakhound_rules::{Bytes, Millis};
 use leakhound_triage::child::{Modules, Strings};
 use leakhound_triage::notify::DestinationConfig;
@@ -27,6 +28,8 @@ pub struct Config {
     pub adopt: AdoptConfig,
     /// How dumps are read and judged.
     pub triage: TriageConfig,
+    /// How often people hear of the same, and when it is over.
+    pub incidents: IncidentsConfig,
     /// The services to watch.
     pub service: Vec<ServiceConfig>,
     /// Who is told.
@@ -128,6 +131,41 @@ impl Default for TriageConfig {
             modules: "mapped".to_owned(),
             rules: None,
             link: None,
+        }
+    }
+}
+
+/// `[incidents]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IncidentsConfig {
+    /// Between two messages about an incident that is no worse. Default `"6 h"`.
+    pub repeat_every: Millis,
+    /// It is worse, and told at once, when its bytes grew by this share. Default `"50%"`.
+    pub worse_by: Ratio,
+    /// It is over when it was not seen for so long while its service was watched. Default `"14 days"`.
+    pub resolve_after: Millis,
+}
+
+impl Default for IncidentsConfig {
+    fn default() -> Self {
+        Self {
+            repeat_every: Millis(6 * 3_600_000),
+            worse_by: Ratio(0.5),
+            resolve_after: days(14),
+        }
+    }
+}
+
+impl IncidentsConfig {
+    /// The policy as the incident store takes it.
+    pub fn policy(&self) -> leakhound_triage::incidents::Policy {
+        let span =
+            |ms: Millis| jiff::SignedDuration::from_millis(i64::try_from(ms.0).unwrap_or(i64::MAX));
+        leakhound_triage::incidents::Policy {
+            repeat_every: span(self.repeat_every),
+            worse_percent: (self.worse_by.0 * 100.0).round() as u64,
+            quiet: span(self.resolve_after),
         }
     }
 }

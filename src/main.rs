@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod exit;
 mod heap;
+mod incidents;
 mod notify;
 mod open;
 mod rerun;
@@ -62,6 +63,8 @@ enum Command {
     Triage(triage::Args),
     /// Look into a heap: types, generations, statics, handles, finalizers, threads, modules, memory map
     Heap(heap::Args),
+    /// What goes on: one incident for each cause and service, over all nodes; mute, resolve
+    Incidents(incidents::Args),
     /// Judge archived captures again with today's rules, without their dumps
     Rerun(rerun::Args),
     /// Look into the archive, check it, clean it
@@ -96,6 +99,7 @@ fn main() -> ExitCode {
         Command::Capture(args) => capture::run(&args),
         Command::Triage(args) => triage::run(&args),
         Command::Heap(args) => heap::run(&args),
+        Command::Incidents(args) => incidents::run(&args),
         Command::Rerun(args) => rerun::run(&args),
         Command::Archive(args) => archive::run(&args),
         Command::Rules(args) => rules::run(&args),

@@ -10,6 +10,7 @@ use leakhound_archive::{Archive, ArchiveError};
 use leakhound_collector::Collector;
 use leakhound_rules::RuleSet;
 use leakhound_triage::agent::{Agent, Settings};
+use leakhound_triage::incidents::Incidents;
 use leakhound_triage::notify::outbox::Policy;
 use leakhound_triage::notify::{Http, Outbox};
 use notify::{RecursiveMode, Watcher};
@@ -69,6 +70,7 @@ impl Good {
                 .filter(|s| !s.rules.is_empty())
                 .map(|s| (s.name.text.clone(), s.rules.clone()))
                 .collect(),
+            incidents: self.config.incidents.policy(),
             link: self.config.triage.link.clone(),
         }
     }
@@ -111,7 +113,8 @@ async fn serve(
     let collector =
         Collector::new(good.config.collector(), archive.clone(), state.clone()).or_input()?;
     let mut collecting = tokio::spawn(collector.run(shutdown.clone(), config));
-    let agent = Agent::new(archive.clone(), queue.clone(), outbox, settings);
+    let incidents = Incidents::open(state.clone()).or_input()?;
+    let agent = Agent::new(archive.clone(), queue.clone(), outbox, incidents, settings);
     let working = tokio::spawn(agent.run(shutdown.clone()));
     let tidying = tokio::spawn(tidy(archive, queue, policy, shutdown.clone()));
     let reloading = tokio::spawn(reload(

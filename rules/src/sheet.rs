@@ -110,6 +110,9 @@ pub struct Subject {
     pub node: String,
     /// Process id.
     pub pid: u32,
+    /// Version of the service, where it is known: that of its entry assembly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Start of the process, RFC 3339.
     pub process_started: Option<String>,
     /// Moment of the capture, RFC 3339.

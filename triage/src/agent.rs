@@ -1,14 +1,14 @@
 //! The half of the agent that works the queue: walk, judge, plan messages, deliver.
 
+use crate::announce::Announcer;
 use crate::child::WalkError;
-use crate::diagnose::Judged;
-use crate::notify::{Context, DestinationConfig, Message, Outbox};
+use crate::incidents::Incidents;
+use crate::notify::{DestinationConfig, Outbox};
 use crate::worker::{self, WalkLimits, WorkError};
 use jiff::{SignedDuration, Timestamp};
-use leakhound_archive::bundle::REPORT_FILE;
+use leakhound_archive::Archive;
 use leakhound_archive::queue::{Claim, Queue};
-use leakhound_archive::{Archive, ArchiveError, Bundle};
-use leakhound_rules::{Overrides, RuleSet, Verdict};
+use leakhound_rules::{Overrides, RuleSet};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +22,8 @@ const LEASE: SignedDuration = SignedDuration::from_secs(120);
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// How often the queue is looked at.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often the incidents are looked at: well within the ten minutes that count as watched.
+const TICK: Duration = Duration::from_secs(60);
 /// The longest time between two looks at the outbox.
 const DELIVER: Duration = Duration::from_secs(30);
 
@@ -38,6 +40,8 @@ pub struct Settings {
     pub routes: BTreeMap<String, Vec<String>>,
     /// Parameters of rules by service: rule id to name and value.
     pub parameters: BTreeMap<String, BTreeMap<String, Overrides>>,
+    /// How often people hear of the same, and when it is over.
+    pub incidents: crate::incidents::Policy,
     /// Link to a report; `{key}` becomes the capture's key.
     pub link: Option<String>,
 }
@@ -47,19 +51,22 @@ pub struct Agent {
     archive: Arc<Archive>,
     queue: Arc<Queue>,
     outbox: Outbox,
+    announcer: Announcer,
     settings: watch::Receiver<Arc<Settings>>,
 }
 
 impl Agent {
-    /// An agent over an archive, its queue and its outbox.
+    /// An agent over an archive, its queue, its outbox and its incidents.
     #[must_use]
     pub fn new(
         archive: Arc<Archive>,
         queue: Arc<Queue>,
         outbox: Outbox,
+        incidents: Incidents,
         settings: watch::Receiver<Arc<Settings>>,
     ) -> Self {
         Self {
+            announcer: Announcer::new(archive.clone(), incidents, outbox.clone()),
             archive,
             queue,
             outbox,
@@ -84,6 +91,12 @@ impl Agent {
                 cancel.store(true, Ordering::Relaxed);
             })
         };
+        let ticking = tokio::spawn(tick(
+            self.announcer.clone(),
+            self.settings.clone(),
+            planned.clone(),
+            shutdown.clone(),
+        ));
         let worker = format!("{}", std::process::id());
         while !shutdown.is_cancelled() {
             match self.queue.claim(&worker, LEASE, Timestamp::now()) {
@@ -100,6 +113,7 @@ impl Agent {
         }
         let _ = raise.await;
         let _ = delivering.await;
+        let _ = ticking.await;
     }
 
     async fn work(&self, claim: &Claim, cancel: &Arc<AtomicBool>) {
@@ -168,42 +182,8 @@ impl Agent {
             "{}",
             judged.diagnosis.headline
         );
-        self.plan(&bundle, &judged, settings)?;
-        Ok(())
-    }
-
-    fn plan(
-        &self,
-        bundle: &Bundle,
-        judged: &Judged,
-        settings: &Settings,
-    ) -> Result<(), ArchiveError> {
-        if judged.diagnosis.verdict == Verdict::Healthy {
-            return Ok(());
-        }
-        let key = bundle.id().key();
-        let mut context = Context::of(&judged.diagnosis);
-        context.bundle = Some(key.clone());
-        context.trigger = bundle
-            .manifest()
-            .ok()
-            .and_then(|m| m.trigger)
-            .map(|t| format!("{}: {}", t.name, t.when));
-        context.link = Some(match &settings.link {
-            Some(link) => link.replace("{key}", &key),
-            None => bundle.path().join(REPORT_FILE).display().to_string(),
-        });
-        context.heap_strings = settings.limits.strings == crate::child::Strings::Scrubbed;
-        let message = Message::new(&judged.diagnosis, context);
-        let routes = settings.routes.get(bundle.id().service());
-        for to in &settings.destinations {
-            if routes.is_some_and(|names| !names.contains(&to.name)) {
-                continue;
-            }
-            if let Err(error) = self.outbox.plan(to, &key, &message, Timestamp::now()) {
-                tracing::error!(destination = to.name, %error, "A message cannot be planned");
-            }
-        }
+        self.announcer
+            .judged(&bundle, &judged, settings, Timestamp::now())?;
         Ok(())
     }
 }
@@ -254,6 +234,26 @@ async fn deliver(
             () = planned.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
+    }
+}
+
+/// Lets quiet time pass, and tells what is due.
+async fn tick(
+    announcer: Announcer,
+    settings: watch::Receiver<Arc<Settings>>,
+    planned: Arc<Notify>,
+    shutdown: CancellationToken,
+) {
+    while !shutdown.is_cancelled() {
+        let (announcer, settings) = (announcer.clone(), settings.borrow().clone());
+        let ticked =
+            tokio::task::spawn_blocking(move || announcer.tick(&settings, Timestamp::now()));
+        match ticked.await {
+            Ok(Ok(())) => planned.notify_one(),
+            Ok(Err(error)) => tracing::error!(%error, "The incidents cannot be worked"),
+            Err(error) => tracing::error!(%error, "A look at the incidents ended early"),
+        }
+        wait(&shutdown, TICK).await;
     }
 }
 

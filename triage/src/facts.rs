@@ -4,6 +4,7 @@ pub mod account;
 mod address_map;
 pub mod collections;
 pub mod collector;
+pub mod entry;
 pub mod events;
 pub mod exceptions;
 pub mod finalization;

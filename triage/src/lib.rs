@@ -4,11 +4,13 @@
 
 pub mod agent;
 pub mod analyze;
+pub mod announce;
 pub mod case;
 pub mod child;
 pub mod diagnose;
 pub mod explore;
 pub mod facts;
+pub mod incidents;
 pub mod known;
 pub mod notify;
 pub mod report;

@@ -14,7 +14,7 @@ const COMMAND_CHARACTERS: usize = 400;
 /// Beginnings of the properties that belong to the framework: an application's own may hold anything.
 const PROPERTIES: [&str; 2] = ["System.", "Microsoft."];
 
-/// Writes `runtime.host`, `runtime.command`, `gc.hard_limit`, `gc.conserve_memory`, `gc.retain_vm`, `gc.affinitized` and `settings`.
+/// Writes `runtime.host`, `runtime.command`, `gc.hard_limit`, `gc.conserve_memory`, `gc.retain_vm`, `gc.affinitized`, `settings` and `subject.version`.
 pub fn write(image: &ProcessImage, runtime: &Runtime, sheet: &mut FactSheet) {
     let start = ProcessStart::read(image);
     let muxer = image
@@ -40,6 +40,7 @@ pub fn write(image: &ProcessImage, runtime: &Runtime, sheet: &mut FactSheet) {
             "the top of the main thread's stack is not in the dump",
         ),
     }
+    super::entry::write(runtime, start.as_ref(), sheet);
     let settings = Settings {
         environment: start.map(|s| s.settings),
         properties: runtime.app_properties(),

@@ -50,8 +50,53 @@ pub struct Context {
     pub bundle: Option<String>,
     /// Address of the report; only `http` and `https` are kept.
     pub link: Option<String>,
+    /// What it is part of, when it is no first and last word.
+    pub incident: Option<Story>,
     /// Whether contents of strings of the heap may leave the node. Off unless the operator says so.
     pub heap_strings: bool,
+}
+
+/// Where a message stands in the story of its incident.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Story {
+    /// Short name of the incident.
+    pub id: String,
+    /// What happened.
+    pub turn: Turn,
+    /// How often it was opened.
+    pub round: u32,
+    /// Captures that showed it.
+    pub n_sightings: u64,
+    /// Nodes that it was seen on.
+    pub n_nodes: u64,
+}
+
+/// What happened to an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    /// It is new.
+    Opened,
+    /// It goes on.
+    Again,
+    /// It is back.
+    Regressed {
+        /// The version that was thought to have the fix.
+        fixed_in: Option<String>,
+    },
+    /// It is over.
+    Resolved {
+        /// The version that has the fix, where it is known.
+        version: Option<String>,
+    },
+}
+
+impl Story {
+    fn counted(&self) -> String {
+        let plural = |n: u64, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
+        let seen = plural(self.n_sightings, "capture");
+        format!("{}, {seen} on {}", self.id, plural(self.n_nodes, "node"))
+    }
 }
 
 impl Context {
@@ -161,6 +206,12 @@ impl Message {
         }
     }
 
+    /// Says which part of an incident's story the message is.
+    pub fn tell_story(&mut self, story: Story, first_seen: Timestamp) {
+        self.context.first_seen = Some(first_seen);
+        self.context.incident = Some(tidy_story(story));
+    }
+
     /// The identity of what the message is about: the first finding's, or the verdict where nothing was found.
     #[must_use]
     pub fn fingerprint(&self) -> String {
@@ -181,15 +232,31 @@ impl Message {
             Verdict::Unreliable => "A capture could not be judged",
         };
         let test = if self.sample { "TEST: " } else { "" };
-        format!(
-            "{test}{what} in {}",
-            or(&self.context.service, "an unnamed service")
-        )
+        let service = or(&self.context.service, "an unnamed service");
+        match self.context.incident.as_ref().map(|story| &story.turn) {
+            Some(Turn::Resolved { version: None }) => format!("{test}Over: {what} in {service}"),
+            Some(Turn::Resolved { version: Some(v) }) => {
+                format!("{test}Over in {v}: {what} in {service}")
+            }
+            Some(Turn::Regressed { fixed_in: None }) => format!("{test}Back: {what} in {service}"),
+            Some(Turn::Regressed { fixed_in: Some(v) }) => {
+                format!("{test}Back, though thought fixed in {v}: {what} in {service}")
+            }
+            Some(Turn::Again) => format!("{test}Still: {what} in {service}"),
+            Some(Turn::Opened) | None => format!("{test}{what} in {service}"),
+        }
     }
 
     /// One character that shows the severity.
     #[must_use]
     pub fn mark(&self) -> &'static str {
+        if let Some(Story {
+            turn: Turn::Resolved { .. },
+            ..
+        }) = self.context.incident
+        {
+            return "🟢";
+        }
         match (self.verdict, self.severity) {
             (Verdict::Healthy | Verdict::NotALeak, _) => "🟢",
             (_, Severity::Critical) => "🔴",
@@ -217,6 +284,9 @@ impl Message {
         rows.push(("Where", self.place()));
         if let Some(since) = self.since() {
             rows.push(("Since", since));
+        }
+        if let Some(story) = &self.context.incident {
+            rows.push(("Incident", story.counted()));
         }
         if let Some(trigger) = &self.context.trigger {
             rows.push(("Trigger", trigger.clone()));
@@ -422,7 +492,24 @@ fn tidy(context: Context) -> Context {
             .link
             .filter(|link| is_web(link))
             .map(|link| scrub::text(&link).into_owned()),
+        incident: context.incident.map(tidy_story),
         ..context
+    }
+}
+
+fn tidy_story(story: Story) -> Story {
+    let name = |text: String| clean(&text, NAME_CHARS);
+    Story {
+        turn: match story.turn {
+            Turn::Regressed { fixed_in } => Turn::Regressed {
+                fixed_in: fixed_in.map(name),
+            },
+            Turn::Resolved { version } => Turn::Resolved {
+                version: version.map(name),
+            },
+            other => other,
+        },
+        ..story
     }
 }
 

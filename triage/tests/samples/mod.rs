@@ -22,6 +22,7 @@ fn subject() -> Subject {
         service: "fabric:/Shop/Cart".to_owned(),
         node: "node-3".to_owned(),
         pid: 4711,
+        version: None,
         process_started: Some("2026-11-19T22:58:41Z".to_owned()),
         captured_at: Some("2026-11-22T03:14:07Z".to_owned()),
         captured_at_ms: Some(1_795_317_247_000),

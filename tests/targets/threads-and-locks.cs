@@ -94,6 +94,7 @@ namespace Shop.Floor
         private const int KeptExceptions = 37;
         private const int DroppedReceipts = 250;
         private const int DynamicAssemblies = 6;
+        private const int KeptBuilders = 4;
         private const int Ended = 8;
         private const string Message = "no more apples on shelf 12";
 
@@ -210,6 +211,10 @@ namespace Shop.Floor
                 TypeBuilder type = assembly.DefineDynamicModule("Main").DefineType("Emitted.Item" + i, TypeAttributes.Public);
                 type.DefineField("Value", typeof(object), FieldAttributes.Public);
                 Kept.Add(Activator.CreateInstance(type.CreateTypeInfo().AsType()));
+                if (i < KeptBuilders)
+                {
+                    Kept.Add(type);
+                }
             }
         }
 
@@ -267,6 +272,7 @@ namespace Shop.Floor
             .Add("kept_exceptions", KeptExceptions)
             .Add("dropped_receipts", DroppedReceipts)
             .Add("dynamic_assemblies", DynamicAssemblies)
+            .Add("kept_builders", KeptBuilders)
             .Add("ended_threads", Ended)
             .Add("exhausted", exhausted)
             .Add("message", Message)

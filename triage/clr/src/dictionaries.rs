@@ -57,6 +57,19 @@ impl Runtime {
 
     /// The object in a static field of a class of System.Private.CoreLib.
     pub(crate) fn core_static(&self, namespace: &str, class: &str, field: &str) -> Option<u64> {
+        let table = self.core_table(namespace, class)?;
+        let table = crate::method_table::MethodTable::read_loaded(&*self.memory, table)?;
+        let (storage, fields) = self.static_storage(&table)?;
+        let field = fields
+            .iter()
+            .find(|f| f.is_static && !f.thread_static && !f.in_image && f.raw_name == field)?;
+        self.memory
+            .u64(storage.checked_add(field.offset.into())?)
+            .filter(|o| crate::method_table::could_be(*o))
+    }
+
+    /// Method table of a class of the core library; `None` when it is not loaded.
+    pub(crate) fn core_table(&self, namespace: &str, class: &str) -> Option<u64> {
         let modules = self.modules.all();
         let core = modules
             .iter()
@@ -67,14 +80,9 @@ impl Runtime {
                 .type_def(*rid)
                 .is_some_and(|t| t.name == class && t.namespace == namespace)
         })?;
-        let table = *core.type_defs.get(rid as usize)?;
-        let table = crate::method_table::MethodTable::read_loaded(&*self.memory, table)?;
-        let (storage, fields) = self.static_storage(&table)?;
-        let field = fields
-            .iter()
-            .find(|f| f.is_static && !f.thread_static && !f.in_image && f.raw_name == field)?;
-        self.memory
-            .u64(storage.checked_add(field.offset.into())?)
-            .filter(|o| crate::method_table::could_be(*o))
+        core.type_defs
+            .get(rid as usize)
+            .copied()
+            .filter(|table| *table != 0)
     }
 }

@@ -16,6 +16,7 @@ pub mod completeness;
 mod dac_table;
 mod descriptor;
 mod dictionaries;
+mod emitted;
 mod exceptions;
 mod fields;
 mod finalization;

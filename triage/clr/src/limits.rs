@@ -91,3 +91,7 @@ pub const ENVIRONMENT_ENTRIES: usize = 65_536;
 pub const CALIBRATION_WORDS: u64 = 8_000_000;
 /// Addresses that calibration judges as modules.
 pub const CALIBRATION_MODULES: usize = 8_192;
+/// Types emitted at run time whose names are kept.
+pub const EMITTED_TYPES: usize = 1 << 17;
+/// Bytes of an assembly's simple name.
+pub const SIMPLE_NAME_BYTES: usize = 1_024;

@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub struct Module {
     /// Address of the runtime's `Module`.
     pub address: u64,
-    /// File name, such as `Shop.dll`; `Dynamic` for modules made at run time.
+    /// File name, such as `Shop.dll`; the assembly's name for modules made at run time.
     pub name: String,
     /// Path the runtime loaded it from.
     pub path: Option<String>,
@@ -249,8 +249,9 @@ fn load(
         .as_ref()
         .and_then(Metadata::module_name)
         .or(file_name)
-        .unwrap_or("Dynamic")
-        .to_owned();
+        .map(str::to_owned)
+        .or_else(|| simple_name(memory, address.checked_add(l.pe_assembly)?))
+        .unwrap_or_else(|| "Dynamic".to_owned());
     Some(Module {
         address,
         name,
@@ -259,6 +260,21 @@ fn load(
         image_bytes,
         metadata,
         type_defs,
+    })
+}
+
+/// `Module::m_pSimpleName` (vm/ceeload.h): the assembly's name in UTF-8. It lies right before the assembly's file in 3.1 to 8; in 9
+/// the path lies between them, in 10 the file's name too, both empty for a module made at run time.
+fn simple_name(memory: &dyn Memory, file_place: u64) -> Option<String> {
+    [8, 16, 24].into_iter().find_map(|before| {
+        let at = memory.u64(file_place.checked_sub(before)?)?;
+        let mut bytes = vec![0; limits::SIMPLE_NAME_BYTES];
+        let got = could_be(at & !7).then(|| memory.read(at, &mut bytes))?;
+        bytes.truncate(got);
+        let end = bytes.iter().position(|b| *b == 0).filter(|end| *end > 0)?;
+        bytes.truncate(end);
+        let name = String::from_utf8(bytes).ok()?;
+        (!name.chars().any(char::is_control)).then_some(name)
     })
 }
 

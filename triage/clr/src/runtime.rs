@@ -2,6 +2,7 @@
 
 use crate::completeness::{Completeness, Log};
 use crate::dac_table::DacTable;
+use crate::emitted::Emitted;
 use crate::gc_vars::GcVars;
 use crate::gcdesc::RefMap;
 use crate::image_ranges::ImageRanges;
@@ -18,7 +19,7 @@ use crate::walk::{Object, Walk, Walker};
 use leakhound_dump::{Memory, MemoryExt, Module, ProcessImage};
 use serde::Serialize;
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 /// How to read a runtime.
 #[derive(Debug, Clone, Default)]
@@ -138,6 +139,7 @@ pub struct Runtime {
     pub(crate) finalizer_thread: u64,
     pub(crate) ref_maps: RwLock<Vec<Option<Arc<RefMap>>>>,
     pub(crate) type_infos: RwLock<Vec<Option<Arc<TypeInfo>>>>,
+    pub(crate) emitted: OnceLock<Emitted>,
     /// Managed loader allocators by module, as far as looked for.
     pub(crate) loader_allocators: RwLock<HashMap<u64, Option<u64>>>,
     pub(crate) log: Arc<Log>,
@@ -247,6 +249,7 @@ impl Runtime {
             finalizer_thread: anchors.finalizer_thread,
             ref_maps: RwLock::default(),
             type_infos: RwLock::default(),
+            emitted: OnceLock::new(),
             loader_allocators: RwLock::default(),
             vars: found.vars,
             dac_table: found.table,

@@ -255,6 +255,11 @@ impl Runtime {
         let named = module
             .as_deref()
             .and_then(|m| definition_name(m.metadata.as_ref()?, rid?));
+        let emitted = module.as_ref().is_some_and(|m| m.image == 0);
+        let named = match named {
+            None if emitted => self.emitted_name(table.address),
+            named => named,
+        };
         match named {
             Some((namespace, parts)) => TypeName::Named {
                 namespace,
@@ -262,8 +267,8 @@ impl Runtime {
                 arguments,
             },
             None => {
-                // What is emitted at run time has no metadata that a dump of any kind holds: nothing was lost.
-                if module.as_ref().is_none_or(|m| m.image != 0) {
+                // Whoever emitted the type let go of its builder: nothing that a dump could hold was lost.
+                if !emitted {
                     self.log.count(Problem::UnnamedType);
                 }
                 let module = module.map_or("unknown".into(), |m| m.name.clone());

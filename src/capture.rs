@@ -185,6 +185,7 @@ fn as_step(progress: Progress) -> leakhound_triage::child::Progress {
     let stage = match progress.step {
         Step::Stopping => "stopping its threads",
         Step::Writing => "copying memory; the process stands still",
+        Step::Copying => "copying the snapshot; the process runs",
         Step::Resumed => "the process runs again; copying files",
         Step::Sealing => "sealing",
     };

@@ -5,16 +5,28 @@
 
 #[cfg(target_os = "linux")]
 pub mod core_file;
+#[cfg(target_os = "linux")]
+pub(crate) mod core_writer;
 mod error;
 pub mod estimate;
+#[cfg(target_os = "linux")]
+pub(crate) mod gc_gate;
 #[cfg(target_os = "linux")]
 pub mod ipc;
 #[cfg(target_os = "linux")]
 pub(crate) mod managed_image;
 #[cfg(target_os = "linux")]
+pub mod node;
+#[cfg(target_os = "linux")]
 pub mod plan;
 #[cfg(target_os = "linux")]
+pub mod priority;
+#[cfg(target_os = "linux")]
+pub(crate) mod ptrace;
+#[cfg(target_os = "linux")]
 mod runtime;
+#[cfg(target_os = "linux")]
+pub mod snapshot;
 #[cfg(target_os = "linux")]
 pub mod stop;
 #[cfg(target_os = "linux")]
@@ -73,6 +85,8 @@ pub enum Step {
     Stopping,
     /// Bytes are written while the target stands still.
     Writing,
+    /// Bytes are written from a frozen copy; the target runs.
+    Copying,
     /// The target runs again; the rest is copied from files.
     Resumed,
     /// The bundle is being closed.
@@ -129,6 +143,8 @@ pub struct Captured {
     pub maps: Vec<Mapping>,
     /// What did not go as it should, one sentence each.
     pub warnings: Vec<String>,
+    /// The garbage collector was moving objects; `None` when that could not be told.
+    pub gc_in_progress: Option<bool>,
 }
 
 /// A way of taking a dump.
@@ -142,6 +158,25 @@ pub trait CaptureMethod: Sync {
     /// Its heap dumps hold the metadata of managed modules, whatever the runtime.
     fn keeps_metadata(&self) -> bool {
         true
+    }
+
+    /// The target stands still while the dump is written; otherwise it runs and comes first.
+    fn holds_target(&self) -> bool {
+        true
+    }
+
+    /// Whether its price on this process is acceptable.
+    ///
+    /// # Errors
+    /// [`CaptureError::Refused`] or [`CaptureError::Unfit`], with the figures.
+    fn check_cost(
+        &self,
+        target: &Identity,
+        estimate: &estimate::Estimate,
+        config: &CaptureConfig,
+    ) -> Result<(), CaptureError> {
+        let _ = (target, estimate, config);
+        Ok(())
     }
 
     /// Why it would not work on this process, as far as that can be told without touching it.
@@ -165,6 +200,7 @@ pub trait CaptureMethod: Sync {
 /// Every method, the preferred one first.
 #[cfg(target_os = "linux")]
 pub static METHODS: &[(MethodChoice, &dyn CaptureMethod)] = &[
+    (MethodChoice::Snapshot, &snapshot::Snapshot::NEW),
     (MethodChoice::StopAndStream, &stream::StopAndStream),
     (MethodChoice::Runtime, &runtime::RuntimeDump),
 ];
@@ -209,6 +245,33 @@ pub fn choose(
         pid: target.pid,
         reasons: reasons.join("; "),
     })
+}
+
+/// The method to try after `method` did not work.
+#[must_use]
+pub fn next_after(
+    method: &dyn CaptureMethod,
+    choice: MethodChoice,
+    content: Content,
+    target: &Identity,
+) -> Option<&'static dyn CaptureMethod> {
+    let mut after = METHODS
+        .iter()
+        .skip_while(|(_, m)| m.name() != method.name())
+        .skip(1);
+    let (_, next) = after.find(|(_, m)| m.writes(content) && m.permitted(target).is_ok())?;
+    (choice == MethodChoice::Auto).then_some(*next)
+}
+
+/// Whether another method may do what this error kept one from doing.
+#[must_use]
+pub fn may_step_down(error: &CaptureError) -> bool {
+    match error {
+        CaptureError::Unfit { .. } => true,
+        #[cfg(target_os = "linux")]
+        CaptureError::Stop(stop::StopError::Denied { .. } | stop::StopError::Traced { .. }) => true,
+        _ => false,
+    }
 }
 
 /// Processes that are never captured, whoever asks: init, this program, and the keepers of credentials.

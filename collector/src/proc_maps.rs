@@ -19,6 +19,8 @@ pub struct Mapping {
     pub is_device: bool,
     /// The process asked for it to be left out of dumps (`MADV_DONTDUMP`).
     pub dont_dump: bool,
+    /// The process does not hand it on to children (`MADV_DONTFORK`).
+    pub dont_copy: bool,
 }
 
 impl Mapping {
@@ -174,6 +176,7 @@ fn detail(mapping: &mut Mapping, key: &str, value: &str) {
                     // `io`: memory-mapped device; `pf`: bare page frames.
                     "io" | "pf" => mapping.is_device = true,
                     "dd" => mapping.dont_dump = true,
+                    "dc" => mapping.dont_copy = true,
                     _ => {}
                 }
             }

@@ -2,7 +2,7 @@
 
 use crate::capture::{
     self, Cancel, CaptureError, CaptureMethod, Captured, Content, Job, Progress, Sink, Step,
-    estimate,
+    estimate, node, priority,
 };
 use crate::config::{CaptureConfig, Kind};
 use crate::identity::Identity;
@@ -65,28 +65,31 @@ pub fn capture(
         pid,
         reasons: format!("nothing writes `{}` yet", request.kind.as_str()),
     })?;
+    let _slot = slot(place, request, cancel)?;
     let (mut method, mut warnings) = capture::choose(place.config.method, content, target)?;
-    check_cost(place, target, content, method)?;
-    info!(
-        pid, service = %request.service, name = %target.name, kind = request.kind.as_str(), method = method.name(),
-        trigger = %request.trigger.name, by = %request.trigger.by, evidence = ?request.trigger.evidence,
-        "Capture begins"
-    );
-    let mut attempt = write(place, request, content, method, cancel, progress);
-    if let Err(CaptureError::Stop(capture::stop::StopError::Denied { .. })) = &attempt
-        && place.config.method == crate::config::MethodChoice::Auto
-        && let Some((_, next)) = capture::METHODS.iter().find(|(_, m)| {
-            m.name() != method.name() && m.writes(content) && m.permitted(target).is_ok()
-        })
-    {
-        // A seccomp filter may deny ptrace where every visible right is there.
-        warnings.push(format!("{} was denied by the system", method.name()));
-        method = *next;
-        attempt = write(place, request, content, method, cancel, progress);
-    }
-    let (writer, mut captured, sealed) = attempt.inspect_err(|error| {
+    let (writer, mut captured, sealed) = loop {
+        let attempt = check_cost(place, target, content, method).and_then(|()| {
+            info!(
+                pid, service = %request.service, name = %target.name, kind = request.kind.as_str(), method = method.name(),
+                trigger = %request.trigger.name, by = %request.trigger.by, evidence = ?request.trigger.evidence,
+                "Capture begins"
+            );
+            write(place, request, content, method, cancel, progress)
+        });
+        let error = match attempt {
+            Ok(written) => break written,
+            Err(error) => error,
+        };
         warn!(pid, service = %request.service, method = method.name(), %error, "Capture failed; the target runs on");
-    })?;
+        let next = capture::next_after(method, place.config.method, content, target);
+        match next.filter(|_| capture::may_step_down(&error)) {
+            Some(next) => {
+                warnings.push(format!("{}; {} was used", sentence(&error), next.name()));
+                method = next;
+            }
+            None => return Err(error),
+        }
+    };
     progress(Progress {
         step: Step::Sealing,
         done_bytes: sealed.raw_bytes,
@@ -97,6 +100,12 @@ pub fn capture(
     if place.config.modules && lacks_metadata {
         let problems = modules::save(&writer, pid, &captured.maps);
         captured.warnings.extend(problems);
+    }
+    if captured.gc_in_progress == Some(true) {
+        let wait = place.config.gc_wait;
+        captured.warnings.push(format!(
+            "the garbage collector was moving objects, and no other moment came within {wait}: numbers are approximate"
+        ));
     }
     let mut manifest = describe(request, method.name(), &captured);
     manifest.warnings.splice(0..0, warnings);
@@ -117,6 +126,34 @@ pub fn capture(
         stored_bytes = sealed.stored_bytes, "Capture sealed"
     );
     Ok((bundle, manifest))
+}
+
+/// Captures on one node do not add up.
+fn slot(place: Place<'_>, request: &Request, cancel: &Cancel) -> Result<node::Slot, CaptureError> {
+    let pid = request.target.pid;
+    let words = format!(
+        "process {pid}, {}, by process {}",
+        request.service,
+        std::process::id()
+    );
+    let (slots, patience) = (place.config.concurrent, place.config.slot_wait.0);
+    let is_cancelled = || cancel.is_cancelled();
+    node::Slot::take(&node::run_folder(), slots, &words, patience, &is_cancelled).map_err(
+        |error| match error {
+            node::NoSlot::Taken(_) if cancel.is_cancelled() => CaptureError::Cancelled { pid },
+            node::NoSlot::Taken(owner) => CaptureError::Busy { owner },
+            node::NoSlot::Io(source) => CaptureError::Read {
+                pid,
+                what: "the locks of captures on this node",
+                source,
+            },
+        },
+    )
+}
+
+/// An error as the beginning of a longer sentence.
+fn sentence(error: &CaptureError) -> String {
+    error.to_string().replace("; nothing was kept", "")
 }
 
 fn seal_error(request: &Request, error: &dyn std::fmt::Display) -> CaptureError {
@@ -148,18 +185,7 @@ fn check_cost(
             reserve_bytes: room.reserve_bytes,
         });
     }
-    let limit = place.config.max_pause;
-    if method.name() == "stop-and-stream" && estimate.pause > limit.0 {
-        return Err(CaptureError::Refused {
-            pid,
-            reason: format!(
-                "it might stand still for {:.0} s while {} bytes are read, and capture.max_pause is {limit}",
-                estimate.pause.as_secs_f64(),
-                estimate.memory_bytes
-            ),
-        });
-    }
-    Ok(())
+    method.check_cost(target, &estimate, place.config)
 }
 
 type Written = (
@@ -184,11 +210,17 @@ fn write(
     let options = SealOptions {
         level: place.config.level,
         threads: place.config.threads as usize,
+        bytes_per_second: place.config.bandwidth.map(|b| b.0),
         ..SealOptions::default()
     };
-    let seal = writer
-        .dump(CORE_FILE, &options)
-        .map_err(|e| seal_error(request, &e))?;
+    // Threads inherit their priority: those that compress while the target runs come after it.
+    let open = || writer.dump(CORE_FILE, &options);
+    let seal = if method.holds_target() {
+        open()
+    } else {
+        priority::with_low(open).unwrap_or_else(open)
+    };
+    let seal = seal.map_err(|e| seal_error(request, &e))?;
     let mut sink = Guarded {
         seal,
         folder: place.archive.location().to_owned(),
@@ -278,6 +310,7 @@ fn describe(request: &Request, method: &str, captured: &Captured) -> Manifest {
         memory_map: captured.maps.iter().map(|m| m.entry.clone()).collect(),
         environment: target.environment.iter().filter_map(kept).collect(),
         warnings: captured.warnings.clone(),
+        gc_in_progress: captured.gc_in_progress,
         ..Manifest::default()
     }
 }

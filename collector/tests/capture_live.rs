@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use leakhound_collector::capture::{
-    self, Cancel, CaptureError, CaptureMethod, Content, Job, Progress, Sink, stream::StopAndStream,
+    self, Cancel, CaptureError, CaptureMethod, Content, Job, Progress, Sink, snapshot::Snapshot,
+    stream::StopAndStream,
 };
 use leakhound_collector::config::CaptureConfig;
 use leakhound_collector::discover;
@@ -14,6 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Every method that writes the core itself.
+const METHODS: [&dyn CaptureMethod; 2] = [&StopAndStream, &Snapshot::NEW];
 
 /// A plain file as a sink: zeros are holes.
 struct Plain(File);
@@ -112,6 +116,25 @@ while True:
     }
 }
 
+impl Target {
+    fn assert_has_no_children(&self) {
+        assert_eq!(children(self.pid()), Vec::<u32>::new());
+    }
+}
+
+/// Child processes of `pid`, zombies included.
+fn children(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let lists = tasks.filter_map(|t| std::fs::read_to_string(t.ok()?.path().join("children")).ok());
+    lists
+        .flat_map(|l| {
+            l.split_ascii_whitespace()
+                .map(|c| c.parse().unwrap())
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
 impl Drop for Target {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -120,6 +143,7 @@ impl Drop for Target {
 }
 
 fn capture_to(
+    method: &dyn CaptureMethod,
     pid: u32,
     content: Content,
     path: &Path,
@@ -136,14 +160,20 @@ fn capture_to(
     };
     let file = File::create(path).unwrap();
     let mut sink = Plain(file);
-    let result = StopAndStream.capture(&job, &mut sink, progress);
+    let result = method.capture(&job, &mut sink, progress);
     let end = io::Seek::stream_position(&mut sink.0).unwrap();
     sink.0.set_len(end).unwrap();
     result
 }
 
-fn capture(pid: u32, content: Content, path: &Path) -> Result<capture::Captured, CaptureError> {
+fn capture(
+    method: &dyn CaptureMethod,
+    pid: u32,
+    content: Content,
+    path: &Path,
+) -> Result<capture::Captured, CaptureError> {
     capture_to(
+        method,
         pid,
         content,
         path,
@@ -162,8 +192,9 @@ fn a_core_holds_the_bytes_the_threads_and_the_registers() {
     let mut target = Target::start(0);
     let folder = folder();
     let path = folder.path().join("core");
-    for content in [Content::Heap, Content::Full] {
-        let captured = capture(target.pid(), content, &path).unwrap();
+    let contents = [Content::Heap, Content::Full];
+    for (method, content) in METHODS.iter().flat_map(|m| contents.map(|c| (*m, c))) {
+        let captured = capture(method, target.pid(), content, &path).unwrap();
         target.assert_runs();
         assert!(captured.pause.unwrap() > Duration::ZERO);
         assert!(captured.warnings.is_empty(), "{:?}", captured.warnings);
@@ -212,7 +243,13 @@ fn gdb_opens_the_core_and_sees_every_thread() {
     let target = Target::start(0);
     let folder = folder();
     let path = folder.path().join("core");
-    capture(target.pid(), Content::Heap, &path).unwrap();
+    for method in METHODS {
+        capture(method, target.pid(), Content::Heap, &path).unwrap();
+        assert_gdb_reads(&target, &path);
+    }
+}
+
+fn assert_gdb_reads(target: &Target, path: &Path) {
     let exe = std::fs::read_link(format!("/proc/{}/exe", target.pid())).unwrap();
     let command = Command::new("gdb")
         .args([
@@ -226,7 +263,7 @@ fn gdb_opens_the_core_and_sees_every_thread() {
         .args(["-ex", &format!("x/2gx {}", target.block + 4096)])
         .args(["-ex", "bt 3"])
         .arg(exe)
-        .arg(&path)
+        .arg(path)
         .output();
     let Ok(output) = command else {
         panic!("gdb is not installed; this test needs it (apt-get install gdb)");
@@ -315,6 +352,7 @@ fn a_target_that_dies_during_the_capture_gives_a_clear_error() {
     let pid = target.pid();
     let mut killed = false;
     let result = capture_to(
+        &StopAndStream,
         pid,
         Content::Heap,
         &folder.path().join("core"),
@@ -350,29 +388,34 @@ fn cancel_and_the_longest_pause_let_the_target_go_at_once() {
     let mut target = Target::start(32);
     let folder = folder();
     let path = folder.path().join("core");
-    let cancel = Cancel::default();
-    let asked = cancel.clone();
-    let result = capture_to(
-        target.pid(),
-        Content::Heap,
-        &path,
-        &CaptureConfig::default(),
-        &cancel,
-        &mut |p| {
-            if p.done_bytes > 1 << 20 {
-                asked.cancel();
-            }
-        },
-    );
-    assert!(
-        matches!(result, Err(CaptureError::Cancelled { .. })),
-        "{result:?}"
-    );
-    target.assert_runs();
+    for method in METHODS {
+        let cancel = Cancel::default();
+        let asked = cancel.clone();
+        let result = capture_to(
+            method,
+            target.pid(),
+            Content::Heap,
+            &path,
+            &CaptureConfig::default(),
+            &cancel,
+            &mut |p| {
+                if p.done_bytes > 1 << 20 {
+                    asked.cancel();
+                }
+            },
+        );
+        assert!(
+            matches!(result, Err(CaptureError::Cancelled { .. })),
+            "{result:?}"
+        );
+        target.assert_runs();
+        target.assert_has_no_children();
+    }
 
     let mut config = CaptureConfig::default();
     config.max_pause.0 = Duration::from_millis(1);
     let result = capture_to(
+        &StopAndStream,
         target.pid(),
         Content::Heap,
         &path,
@@ -391,16 +434,20 @@ fn cancel_and_the_longest_pause_let_the_target_go_at_once() {
 fn a_panic_in_the_middle_lets_the_target_go() {
     let mut target = Target::start(8);
     let folder = folder();
-    let result = capture_to(
-        target.pid(),
-        Content::Heap,
-        &folder.path().join("core"),
-        &CaptureConfig::default(),
-        &Cancel::default(),
-        &mut |p| assert!(p.done_bytes < 4 << 20, "planned panic"),
-    );
-    assert!(result.unwrap_err().to_string().contains("panicked"));
-    target.assert_runs();
+    for method in METHODS {
+        let result = capture_to(
+            method,
+            target.pid(),
+            Content::Heap,
+            &folder.path().join("core"),
+            &CaptureConfig::default(),
+            &Cancel::default(),
+            &mut |p| assert!(p.done_bytes < 4 << 20, "planned panic"),
+        );
+        assert!(result.unwrap_err().to_string().contains("panicked"));
+        target.assert_runs();
+        target.assert_has_no_children();
+    }
 }
 
 #[test]
@@ -434,11 +481,14 @@ fn a_full_disk_is_an_error_and_the_target_goes_on() {
         config: &CaptureConfig::default(),
         cancel: &Cancel::default(),
     };
-    let error = StopAndStream
-        .capture(&job, &mut Full(4 << 20), &mut |_| {})
-        .unwrap_err();
-    assert!(error.to_string().contains("No space left"), "{error}");
-    target.assert_runs();
+    for method in METHODS {
+        let error = method
+            .capture(&job, &mut Full(4 << 20), &mut |_| {})
+            .unwrap_err();
+        assert!(error.to_string().contains("No space left"), "{error}");
+        target.assert_runs();
+        target.assert_has_no_children();
+    }
 }
 
 #[test]
@@ -464,8 +514,9 @@ fn signals_on_their_way_are_delivered_and_a_stopped_process_stays_stopped() {
             .args(["-USR1", &pid.to_string()])
             .status()
             .unwrap();
+        let method = METHODS[sent as usize % 2];
         sent += 1;
-        capture(pid, Content::Heap, &path).unwrap();
+        capture(method, pid, Content::Heap, &path).unwrap();
         std::thread::sleep(Duration::from_millis(30));
     }
     line.clear();
@@ -477,10 +528,12 @@ fn signals_on_their_way_are_delivered_and_a_stopped_process_stays_stopped() {
     let pid = sleeper.id().to_string();
     Command::new("kill").args(["-STOP", &pid]).status().unwrap();
     std::thread::sleep(Duration::from_millis(100));
-    capture(sleeper.id(), Content::Heap, &path).unwrap();
-    std::thread::sleep(Duration::from_millis(50));
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    assert!(status.contains("State:\tT"), "{status}");
+    for method in METHODS {
+        capture(method, sleeper.id(), Content::Heap, &path).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        assert!(status.contains("State:\tT"), "{status}");
+    }
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
 }
@@ -501,10 +554,12 @@ fn a_traced_process_and_a_dead_one_are_told_apart() {
     while status().contains("TracerPid:\t0\n") {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let error = capture(child.id(), Content::Heap, &path)
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("is traced by process"), "{error}");
+    for method in METHODS {
+        let error = capture(method, child.id(), Content::Heap, &path)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("is traced by process"), "{error}");
+    }
     gdb.kill().unwrap();
     gdb.wait().unwrap();
 
@@ -520,9 +575,9 @@ fn a_traced_process_and_a_dead_one_are_told_apart() {
             config: &config,
             cancel: &cancel,
         };
-        StopAndStream
-            .capture(&job, &mut sink, &mut |_| {})
-            .unwrap_err()
+        let [first, second] = METHODS.map(|m| m.capture(&job, &mut sink, &mut |_| {}).unwrap_err());
+        assert_eq!(first.to_string(), second.to_string());
+        first
     };
     let error = refused(&who);
     assert!(matches!(error, CaptureError::Exited { .. }), "{error}");
@@ -546,16 +601,17 @@ fn sealed_cores_open_too_and_are_standard_zstd() {
         config: &CaptureConfig::default(),
         cancel: &Cancel::default(),
     };
-    let file = File::create(&path).unwrap();
-    let mut seal =
-        leakhound_archive::SealWriter::new(file, &leakhound_archive::SealOptions::default())
-            .unwrap();
-    StopAndStream.capture(&job, &mut seal, &mut |_| {}).unwrap();
-    let sealed = seal.finish().unwrap();
-    assert!(sealed.stored_bytes < sealed.raw_bytes / 2);
-    let image = leakhound_dump::open(Arc::clone(
-        &leakhound_archive::open_readable(&path).unwrap(),
-    ))
-    .unwrap();
-    assert_eq!(image.memory.u64(target.block + 4096), Some(4096));
+    for method in METHODS {
+        let file = File::create(&path).unwrap();
+        let options = leakhound_archive::SealOptions::default();
+        let mut seal = leakhound_archive::SealWriter::new(file, &options).unwrap();
+        method.capture(&job, &mut seal, &mut |_| {}).unwrap();
+        let sealed = seal.finish().unwrap();
+        assert!(sealed.stored_bytes < sealed.raw_bytes / 2);
+        let image = leakhound_dump::open(Arc::clone(
+            &leakhound_archive::open_readable(&path).unwrap(),
+        ))
+        .unwrap();
+        assert_eq!(image.memory.u64(target.block + 4096), Some(4096));
+    }
 }

@@ -49,6 +49,9 @@ pub struct Manifest {
     pub memory_map: Vec<MapEntry>,
     /// `DOTNET_*`, `COMPlus_*` and `Fabric_*` variables of the target; nothing else of its environment.
     pub environment: BTreeMap<String, String>,
+    /// The garbage collector was moving objects at that moment; absent when that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gc_in_progress: Option<bool>,
     /// Anything that did not go as it should, one sentence each.
     pub warnings: Vec<String>,
 }

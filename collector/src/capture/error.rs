@@ -30,6 +30,28 @@ pub enum CaptureError {
         /// One per method.
         reasons: String,
     },
+    /// This method cannot serve this process; another one may.
+    #[error("{method} does not work for process {pid}: {reason}")]
+    Unfit {
+        /// Process id.
+        pid: u32,
+        /// Name of the method.
+        method: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// The frozen copy is gone.
+    #[error("the snapshot of process {pid} was killed while it was being written, most likely because memory ran out: it is the first to go then; the process runs on, nothing was kept")]
+    SnapshotLost {
+        /// Process id.
+        pid: u32,
+    },
+    /// Another capture runs on this node.
+    #[error("another capture runs on this node ({owner}); one at a time is the default (capture.concurrent): try again when it is done")]
+    Busy {
+        /// Who has the slot.
+        owner: String,
+    },
     /// The process ended, or its id now belongs to another.
     #[error("process {pid} ended {when}; nothing was kept")]
     Exited {

@@ -110,6 +110,11 @@ pub trait PageStates {
     /// One word per page of `range`; fewer when the kernel stops answering.
     fn states(&mut self, range: Range<u64>) -> Vec<u64>;
 
+    /// The same for shared memory, which a copy of the process has no page tables of.
+    fn shared_states(&mut self, range: Range<u64>) -> Vec<u64> {
+        self.states(range)
+    }
+
     /// Whether the file behind a mapping can be opened and is the one that was mapped.
     fn has_file(&mut self, mapping: &Mapping) -> bool;
 
@@ -258,7 +263,10 @@ fn pieces_of(
     let mut at = start;
     while at < end {
         let stop = end.min(at + (128 << 20));
-        let states = pages.states(at..stop);
+        let states = match treat {
+            Treatment::Shared => pages.shared_states(at..stop),
+            _ => pages.states(at..stop),
+        };
         for (n, address) in (at..stop).step_by(PAGE as usize).enumerate() {
             // Where the kernel does not tell, the page is read.
             let state = states.get(n).copied().unwrap_or(PRESENT);

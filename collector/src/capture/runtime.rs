@@ -123,6 +123,7 @@ impl CaptureMethod for RuntimeDump {
             pause: Some(pause),
             maps,
             warnings,
+            ..Captured::default()
         })
     }
 }

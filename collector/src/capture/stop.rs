@@ -5,6 +5,7 @@
 //! kernel detaches every tracee. The third one is the same rule for the whole process: `PTRACE_O_EXITKILL`
 //! is not set, so a collector that is killed leaves the target running.
 
+use super::ptrace::{self, Report};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -14,12 +15,9 @@ use thiserror::Error;
 
 /// Threads stopped at most; 32 times the default `pid_max` of small machines.
 const MAX_THREADS: usize = 1_000_000;
-/// Largest extended register state accepted from the kernel (AMX tiles need 11 kB).
-const MAX_XSTATE: usize = 64 * 1024;
-const NT_PRSTATUS: libc::c_int = 1;
-const NT_PRFPREG: libc::c_int = 2;
-#[cfg(target_arch = "x86_64")]
-const NT_X86_XSTATE: libc::c_int = 0x202;
+/// A thread in uninterruptible sleep is waited for this long: it runs none of its own code, and most such
+/// sleeps are shorter.
+const SLEEPER_GRACE: Duration = Duration::from_millis(4);
 
 /// Why a process could not be stopped.
 #[derive(Debug, Error)]
@@ -96,6 +94,14 @@ pub struct StoppedThread {
     stopped: bool,
 }
 
+impl StoppedThread {
+    /// It stands still for no other reason than that we asked: no signal waits to be delivered.
+    #[must_use]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.stopped && self.signal == 0
+    }
+}
+
 /// A process whose threads stand still until this is dropped.
 #[derive(Debug)]
 pub struct Stopped {
@@ -106,98 +112,103 @@ pub struct Stopped {
     _not_send: PhantomData<*const ()>,
 }
 
-fn ptrace(request: libc::c_uint, tid: u32, addr: usize, data: usize) -> io::Result<()> {
-    // SAFETY: the requests used here take integers or a pointer to an iovec that outlives the call.
-    let r = unsafe { libc::ptrace(request, tid as libc::pid_t, addr, data) };
-    if r == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
-}
-
 impl Stopped {
-    /// Stops every thread of `pid`, those included that are born meanwhile.
+    /// Stops every thread of `pid`, those included that are born meanwhile, and reads their registers.
     ///
     /// # Errors
     /// See [`StopError`]; nothing stays stopped.
     pub fn stop(pid: u32, timeout: Duration) -> Result<Self, StopError> {
+        let mut this = Self::halt(pid, timeout)?;
+        this.read_registers();
+        this.read_names();
+        Ok(this)
+    }
+
+    /// Stops every thread and reads nothing yet.
+    ///
+    /// # Errors
+    /// See [`StopError`]; nothing stays stopped.
+    pub fn halt(pid: u32, timeout: Duration) -> Result<Self, StopError> {
         let mut this = Self {
             pid,
             threads: BTreeMap::new(),
             since: Instant::now(),
             _not_send: PhantomData,
         };
-        let deadline = this.since + timeout;
+        let mut deadline = None;
         loop {
-            let mut news = 0;
+            // Attaching stops nobody, so all are attached before the first is interrupted.
+            let mut news = Vec::new();
             for tid in thread_ids(pid).map_err(|_| StopError::Gone { pid })? {
                 if !this.threads.contains_key(&tid) && this.seize(tid)? {
-                    news += 1;
+                    news.push(tid);
                 }
             }
             if this.threads.is_empty() {
                 return Err(StopError::Gone { pid });
             }
-            this.wait(deadline)?;
+            if deadline.is_none() {
+                this.since = Instant::now();
+                deadline = Some(this.since + timeout);
+            }
+            for tid in &news {
+                // A thread that is seized but exiting answers ESRCH: the wait below takes it off the list.
+                match ptrace::request(libc::PTRACE_INTERRUPT, *tid, 0, 0) {
+                    Err(source) if source.raw_os_error() != Some(libc::ESRCH) => {
+                        return Err(StopError::Io { pid, source });
+                    }
+                    _ => {}
+                }
+            }
             // A thread that ran while others were being stopped may have started new ones: only a pass
             // that finds none ends the search.
-            if news == 0 {
+            if news.is_empty() {
                 break;
             }
+            this.wait(deadline.unwrap_or(this.since))?;
         }
         if this.threads.is_empty() {
             return Err(StopError::Gone { pid });
         }
-        for thread in this.threads.values_mut().filter(|t| t.stopped) {
-            thread.general = regset(thread.tid, NT_PRSTATUS, 1024).unwrap_or_default();
-            thread.floating = regset(thread.tid, NT_PRFPREG, 1024).unwrap_or_default();
-            #[cfg(target_arch = "x86_64")]
-            {
-                thread.extended = regset(thread.tid, NT_X86_XSTATE, MAX_XSTATE).unwrap_or_default();
-            }
-        }
-        for thread in this.threads.values_mut() {
-            let path = format!("/proc/{pid}/task/{}/comm", thread.tid);
-            thread.name = fs::read_to_string(path)
-                .unwrap_or_default()
-                .trim_end()
-                .to_owned();
-        }
         Ok(this)
     }
 
-    /// Attaches to one thread; false when it ended meanwhile.
+    /// Reads the registers of all threads that stand still.
+    pub fn read_registers(&mut self) {
+        for thread in self.threads.values_mut() {
+            if thread.stopped && thread.general.is_empty() {
+                read_registers(thread);
+            }
+        }
+    }
+
+    /// Reads the registers of one thread.
+    pub fn read_registers_of(&mut self, tid: u32) {
+        if let Some(thread) = self.threads.get_mut(&tid).filter(|t| t.stopped) {
+            read_registers(thread);
+        }
+    }
+
+    /// Reads the names of all threads; they may run again.
+    pub fn read_names(&mut self) {
+        for thread in self.threads.values_mut() {
+            let path = format!("/proc/{}/task/{}/comm", self.pid, thread.tid);
+            fs::read_to_string(path)
+                .unwrap_or_default()
+                .trim_end()
+                .clone_into(&mut thread.name);
+        }
+    }
+
+    /// Attaches to one thread without stopping it; false when it ended meanwhile.
     fn seize(&mut self, tid: u32) -> Result<bool, StopError> {
         let pid = self.pid;
         if self.threads.len() >= MAX_THREADS {
             let source = io::Error::other(format!("more than {MAX_THREADS} threads"));
             return Err(StopError::Io { pid, source });
         }
-        match ptrace(libc::PTRACE_SEIZE, tid, 0, 0) {
-            Ok(()) => {}
-            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => return Ok(false),
-            Err(source) => {
-                let status = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status"));
-                let status = status.unwrap_or_default();
-                let field = |key: &str| {
-                    let line = status.lines().find_map(|l| l.strip_prefix(key))?;
-                    Some(line.trim().to_owned())
-                };
-                let state = field("State:").unwrap_or_default();
-                // Zombies cannot be attached to; nothing of theirs is left to stop.
-                if state.is_empty() || state.starts_with(['Z', 'X']) {
-                    return Ok(false);
-                }
-                let tracer = field("TracerPid:")
-                    .and_then(|t| t.parse().ok())
-                    .unwrap_or(0);
-                return Err(if tracer != 0 {
-                    StopError::Traced { pid, tracer }
-                } else {
-                    StopError::Denied { pid, source }
-                });
-            }
+        if !seize(pid, tid)? {
+            return Ok(false);
         }
         self.threads.insert(
             tid,
@@ -206,68 +217,66 @@ impl Stopped {
                 ..StoppedThread::default()
             },
         );
-        match ptrace(libc::PTRACE_INTERRUPT, tid, 0, 0) {
-            Ok(()) => Ok(true),
-            // Seized but exiting: the wait below takes it off the list.
-            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(true),
-            Err(source) => Err(StopError::Io { pid, source }),
-        }
+        Ok(true)
     }
 
     /// Waits until every seized thread has stopped or ended.
     fn wait(&mut self, deadline: Instant) -> Result<(), StopError> {
+        let mut waiting: Vec<u32> = self
+            .threads
+            .values()
+            .filter(|t| !t.stopped)
+            .map(|t| t.tid)
+            .collect();
+        let begun = Instant::now();
         let mut pause = Duration::from_micros(20);
         loop {
-            let waiting: Vec<u32> = self
-                .threads
-                .values()
-                .filter(|t| !t.stopped)
-                .map(|t| t.tid)
-                .collect();
-            let mut left = Vec::new();
-            for tid in waiting {
-                let mut status = 0;
-                // SAFETY: `status` outlives the call.
-                let r = unsafe {
-                    libc::waitpid(
-                        tid as libc::pid_t,
-                        &mut status,
-                        libc::__WALL | libc::WNOHANG,
-                    )
-                };
-                if r == 0 {
-                    left.push(tid);
-                } else if r < 0 || !libc::WIFSTOPPED(status) {
-                    self.threads.remove(&tid);
-                } else if let Some(thread) = self.threads.get_mut(&tid) {
-                    thread.stopped = true;
-                    // An event stop has the event above the signal; any other stop is a signal on its way
-                    // to the thread, which would be lost unless it is handed on at the end.
-                    if status >> 16 == 0 {
-                        thread.signal = libc::WSTOPSIG(status);
+            waiting.retain(|tid| match ptrace::poll(*tid) {
+                Ok(None) => true,
+                Ok(Some(Report::Stopped { signal, event })) => {
+                    if let Some(thread) = self.threads.get_mut(tid) {
+                        thread.stopped = true;
+                        // Any stop without an event is a signal on its way to the thread, which would be
+                        // lost unless it is handed on at the end.
+                        if event == 0 {
+                            thread.signal = signal;
+                        }
                     }
+                    false
                 }
-            }
-            if left.is_empty() {
+                Ok(Some(Report::Ended)) | Err(_) => {
+                    self.threads.remove(tid);
+                    false
+                }
+            });
+            if waiting.is_empty() {
                 return Ok(());
             }
-            if Instant::now() >= deadline {
-                // A thread in uninterruptible sleep runs none of its own code, and stops before it does:
-                // memory is consistent without its stop; only its registers are missing.
-                let awake = left
+            let now = Instant::now();
+            if now >= begun + SLEEPER_GRACE || now >= deadline {
+                // A thread in uninterruptible sleep (a disk, a parent in vfork) runs none of its own code,
+                // and stops before it does: memory is consistent without its stop; only its registers are
+                // missing.
+                let awake = waiting
                     .iter()
                     .find(|tid| state_of(self.pid, **tid) != Some('D'));
-                let Some(example) = awake else { return Ok(()) };
-                return Err(StopError::Timeout {
-                    pid: self.pid,
-                    waiting: left.len(),
-                    threads: self.threads.len(),
-                    example: *example,
-                    after_ms: u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
-                });
+                match awake {
+                    None => return Ok(()),
+                    Some(example) if now >= deadline => {
+                        return Err(StopError::Timeout {
+                            pid: self.pid,
+                            waiting: waiting.len(),
+                            threads: self.threads.len(),
+                            example: *example,
+                            after_ms: u64::try_from(self.since.elapsed().as_millis())
+                                .unwrap_or(u64::MAX),
+                        });
+                    }
+                    Some(_) => {}
+                }
             }
             std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(2));
+            pause = (pause * 2).min(Duration::from_micros(500));
         }
     }
 
@@ -279,35 +288,144 @@ impl Stopped {
         all
     }
 
+    /// The process.
+    #[must_use]
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Time since the first thread was asked to stop.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.since.elapsed()
     }
 
-    /// Lets every thread go on and says how long they stood still.
-    pub fn resume(mut self) -> Duration {
-        self.detach();
-        self.since.elapsed()
+    /// Lets every thread go on. Says how long they stood still, and which must be looked after.
+    #[must_use]
+    pub fn resume(mut self) -> (Duration, Late) {
+        let late = self.detach();
+        (self.since.elapsed(), late)
     }
 
-    fn detach(&mut self) {
-        for thread in self.threads.values() {
-            // A thread that never reported its stop cannot be detached by request; the kernel does that
-            // when this dedicated thread ends. Threads that died meanwhile answer ESRCH: nothing to do.
-            let _ = ptrace(libc::PTRACE_DETACH, thread.tid, 0, thread.signal as usize);
+    /// Lets every thread go on that stands still. Gives the threads with what was read of them, how long they
+    /// stood still, and those that never reported their stop, which must be looked after until they do.
+    #[must_use]
+    pub fn release(mut self) -> (Vec<StoppedThread>, Duration, Late) {
+        let late = self.detach();
+        let pause = self.since.elapsed();
+        self.read_names();
+        let mut threads: Vec<_> = std::mem::take(&mut self.threads).into_values().collect();
+        threads.sort_by_key(|t| (t.tid != self.pid, t.tid));
+        (threads, pause, late)
+    }
+
+    fn detach(&mut self) -> Late {
+        let mut late = Vec::new();
+        for thread in self.threads.values_mut() {
+            if thread.stopped {
+                // Threads that died meanwhile answer ESRCH: nothing to do.
+                let _ =
+                    ptrace::request(libc::PTRACE_DETACH, thread.tid, 0, thread.signal as usize);
+                thread.stopped = false;
+            } else {
+                late.push(thread.tid);
+            }
         }
-        self.threads.clear();
+        Late(late)
     }
 }
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        self.detach();
+        // What is late is detached by the kernel when this dedicated thread ends.
+        let _ = self.detach();
     }
 }
 
-fn thread_ids(pid: u32) -> io::Result<Vec<u32>> {
+/// Threads that were seized in uninterruptible sleep. They stop before they return to their own code, and must
+/// be let go then.
+#[derive(Debug, Default)]
+pub struct Late(Vec<u32>);
+
+impl Late {
+    /// Lets go those that have stopped meanwhile. Call it every few milliseconds until it is empty.
+    pub fn let_go(&mut self) {
+        self.0.retain(|tid| match ptrace::poll(*tid) {
+            Ok(None) => true,
+            Ok(Some(Report::Stopped { signal, event })) => {
+                let signal = if event == 0 { signal } else { 0 };
+                let _ = ptrace::request(libc::PTRACE_DETACH, *tid, 0, signal as usize);
+                false
+            }
+            Ok(Some(Report::Ended)) | Err(_) => false,
+        });
+    }
+
+    /// Nobody is waited for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Attaches to one thread without stopping it; false when it ended meanwhile.
+pub(crate) fn seize(pid: u32, tid: u32) -> Result<bool, StopError> {
+    match ptrace::request(libc::PTRACE_SEIZE, tid, 0, 0) {
+        Ok(()) => Ok(true),
+        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+        Err(source) => {
+            let status = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status"));
+            let status = status.unwrap_or_default();
+            let field = |key: &str| {
+                let line = status.lines().find_map(|l| l.strip_prefix(key))?;
+                Some(line.trim().to_owned())
+            };
+            let state = field("State:").unwrap_or_default();
+            // Zombies cannot be attached to; nothing of theirs is left to stop.
+            if state.is_empty() || state.starts_with(['Z', 'X']) {
+                return Ok(false);
+            }
+            let tracer = field("TracerPid:")
+                .and_then(|t| t.parse().ok())
+                .unwrap_or(0);
+            Err(if tracer != 0 {
+                StopError::Traced { pid, tracer }
+            } else {
+                StopError::Denied { pid, source }
+            })
+        }
+    }
+}
+
+/// Reads the registers of a thread that stands still.
+pub(crate) fn read_registers(thread: &mut StoppedThread) {
+    thread.general = ptrace::regset(thread.tid, ptrace::NT_PRSTATUS, 1024).unwrap_or_default();
+    #[cfg(target_arch = "x86_64")]
+    {
+        thread.extended =
+            ptrace::regset(thread.tid, ptrace::NT_X86_XSTATE, MAX_XSTATE).unwrap_or_default();
+        // The extended state begins with the floating point registers; the bytes that software may use
+        // there hold the kernel's list of features.
+        if let Some(legacy) = thread.extended.get(..FXSAVE_BYTES) {
+            thread.floating = legacy.to_vec();
+            thread.floating[FXSAVE_SOFTWARE].fill(0);
+        }
+    }
+    if thread.floating.is_empty() {
+        thread.floating = ptrace::regset(thread.tid, ptrace::NT_PRFPREG, 1024).unwrap_or_default();
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+use super::ptrace::MAX_XSTATE;
+/// Bytes of the legacy area of XSAVE, which is `user_fpregs_struct` (Intel SDM volume 1, 13.4.1).
+#[cfg(target_arch = "x86_64")]
+const FXSAVE_BYTES: usize = 512;
+/// Bytes of it that software may use.
+#[cfg(target_arch = "x86_64")]
+const FXSAVE_SOFTWARE: std::ops::Range<usize> = 464..512;
+
+pub(crate) fn thread_ids(pid: u32) -> io::Result<Vec<u32>> {
     let mut ids = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
         if let Some(id) = entry?.file_name().to_str().and_then(|n| n.parse().ok()) {
@@ -318,23 +436,7 @@ fn thread_ids(pid: u32) -> io::Result<Vec<u32>> {
 }
 
 /// The state letter of a thread.
-fn state_of(pid: u32, tid: u32) -> Option<char> {
+pub(crate) fn state_of(pid: u32, tid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
-}
-
-fn regset(tid: u32, set: libc::c_int, room: usize) -> io::Result<Vec<u8>> {
-    let mut buf = vec![0_u8; room];
-    let mut iov = libc::iovec {
-        iov_base: buf.as_mut_ptr().cast(),
-        iov_len: buf.len(),
-    };
-    ptrace(
-        libc::PTRACE_GETREGSET,
-        tid,
-        set as usize,
-        std::ptr::from_mut(&mut iov) as usize,
-    )?;
-    buf.truncate(iov.iov_len);
-    Ok(buf)
 }

@@ -4,24 +4,17 @@
 //! copied after the process runs again.
 
 use super::core_file::{self, ProcessNotes};
-use super::managed_image;
-use super::plan::{self, PAGE, PageStates, Piece, Plan, Source};
+use super::core_writer::{LivePages, Writer, process_notes, same_process};
+use super::plan;
 use super::stop::{StopError, Stopped};
 use super::{CaptureError, CaptureMethod, Captured, Content, Job, Progress, Sink, Step};
+use super::estimate::Estimate;
+use crate::config::CaptureConfig;
 use crate::discover::identity;
 use crate::identity::Identity;
-use crate::proc_maps::{self, Mapping};
-use leakhound_archive::ReadAt;
-use std::collections::BTreeMap;
+use crate::proc_maps;
 use std::fs::{self, File};
 use std::io;
-use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
-
-/// Bytes read from the process at a time.
-const CHUNK: usize = 1 << 20;
-/// Mapped files held open at a time; the common limit of open files is 1024.
-const MAX_FILES: usize = 256;
 
 /// The method.
 #[derive(Debug)]
@@ -34,6 +27,26 @@ impl CaptureMethod for StopAndStream {
 
     fn writes(&self, _: Content) -> bool {
         true
+    }
+
+    fn check_cost(
+        &self,
+        target: &Identity,
+        estimate: &Estimate,
+        config: &CaptureConfig,
+    ) -> Result<(), CaptureError> {
+        let limit = config.max_pause;
+        if estimate.pause <= limit.0 {
+            return Ok(());
+        }
+        Err(CaptureError::Refused {
+            pid: target.pid,
+            reason: format!(
+                "it might stand still for {:.0} s while {} bytes are read, and capture.max_pause is {limit}",
+                estimate.pause.as_secs_f64(),
+                estimate.memory_bytes
+            ),
+        })
     }
 
     fn permitted(&self, target: &Identity) -> Result<(), String> {
@@ -111,138 +124,10 @@ fn run(
     let layout = core_file::layout(&plan, &notes).map_err(read("its layout"))?;
 
     let memory = File::open(format!("/proc/{pid}/mem")).map_err(read("memory"))?;
-    let mut writer = Writer {
-        job,
-        sink,
-        progress,
-        done: 0,
-        total: layout.total_bytes,
-        unreadable: 0,
-        changed: 0,
-        buffer: vec![0; CHUNK],
-    };
-    writer.put(&layout.head)?;
-    writer.step(Step::Writing);
-    let deferred = |i: &usize| plan.segments[*i].is_deferred();
-    for index in layout.order.iter().filter(|i| !deferred(i)) {
-        for piece in &plan.segments[*index].pieces {
-            writer.copy_memory(piece, &memory, &stopped)?;
-        }
-    }
-    let pause = stopped.resume();
-    writer.step(Step::Resumed);
-    for index in layout.order.iter().filter(|i| deferred(i)) {
-        for piece in &plan.segments[*index].pieces {
-            writer.copy_file(piece, &plan, &maps, &pages)?;
-        }
-    }
-    let (unreadable, changed) = (writer.unreadable, writer.changed);
-    let mut warnings = plan.warnings;
-    if unreadable > 0 {
-        warnings.push(format!(
-            "{unreadable} bytes could not be read from the process and are zeros in the dump"
-        ));
-    }
-    if changed > 0 {
-        warnings.push(format!(
-            "{changed} bytes of mapped files were gone when they were copied and are zeros in the dump"
-        ));
-    }
-    Ok(Captured {
-        pause: Some(pause),
-        maps,
-        warnings,
-    })
-}
-
-/// The process is still the one that was asked for.
-fn same_process(target: &Identity, when: &'static str) -> Result<(), CaptureError> {
-    let pid = target.pid;
-    match identity::start_ticks(pid) {
-        Ok(ticks) if target.start_ticks == 0 || ticks == target.start_ticks => Ok(()),
-        _ => Err(CaptureError::Exited { pid, when }),
-    }
-}
-
-fn process_notes(target: &Identity) -> ProcessNotes {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", target.pid)).unwrap_or_default();
-    let fields: Vec<u32> = stat
-        .rsplit_once(") ")
-        .map(|(_, rest)| {
-            rest.split(' ')
-                .skip(1)
-                .take(3)
-                .map(|f| f.parse().unwrap_or(0))
-        })
-        .map(Iterator::collect)
-        .unwrap_or_default();
-    let field = |n: usize| fields.get(n).copied().unwrap_or(0);
-    ProcessNotes {
-        pid: target.pid,
-        ppid: field(0),
-        pgrp: field(1),
-        sid: field(2),
-        uid: target.uid,
-        gid: target.gid,
-        name: target.comm.clone(),
-        arguments: target.command_line(),
-        auxv: Vec::new(),
-    }
-}
-
-/// Writes pieces and keeps the promises of the job: cancel, longest pause, progress.
-struct Writer<'a, 'j> {
-    job: &'a Job<'j>,
-    sink: &'a mut (dyn Sink + Send),
-    progress: &'a mut (dyn FnMut(Progress) + Send),
-    done: u64,
-    total: u64,
-    unreadable: u64,
-    changed: u64,
-    buffer: Vec<u8>,
-}
-
-impl Writer<'_, '_> {
-    fn pid(&self) -> u32 {
-        self.job.target.pid
-    }
-
-    fn step(&mut self, step: Step) {
-        (self.progress)(Progress {
-            step,
-            done_bytes: self.done,
-            total_bytes: self.total,
-        });
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> Result<(), CaptureError> {
-        let pid = self.pid();
-        self.done += bytes.len() as u64;
-        let written = self.sink.write_all(bytes);
-        written.map_err(|source| CaptureError::Write { pid, source })
-    }
-
-    fn put_zeros(&mut self, n: u64) -> Result<(), CaptureError> {
-        let pid = self.pid();
-        self.done += n;
-        let written = self.sink.zeros(n);
-        written.map_err(|source| CaptureError::Write { pid, source })
-    }
-
-    /// Writes the filled part of the buffer.
-    fn put_buffer(&mut self, n: usize) -> Result<(), CaptureError> {
-        let buffer = std::mem::take(&mut self.buffer);
-        let result = self.put(&buffer[..n]);
-        self.buffer = buffer;
-        result
-    }
-
-    fn check(&self, stopped: &Stopped) -> Result<(), CaptureError> {
-        let pid = self.pid();
-        if self.job.cancel.is_cancelled() {
-            return Err(CaptureError::Cancelled { pid });
-        }
-        let (paused, limit) = (stopped.elapsed(), self.job.config.max_pause);
+    let mut writer = Writer::new(job, sink, progress, layout.total_bytes);
+    let limit = job.config.max_pause;
+    let check = || {
+        let paused = stopped.elapsed();
         if paused > limit.0 {
             return Err(CaptureError::PauseExceeded {
                 pid,
@@ -251,173 +136,38 @@ impl Writer<'_, '_> {
             });
         }
         Ok(())
-    }
-
-    fn copy_memory(
-        &mut self,
-        piece: &Piece,
-        memory: &File,
-        stopped: &Stopped,
-    ) -> Result<(), CaptureError> {
-        self.check(stopped)?;
-        if piece.source == Source::Zeros {
-            return self.put_zeros(piece.end - piece.start);
+    };
+    let gone = || {
+        let when = "during the capture";
+        same_process(job.target, when)?;
+        if identity::is_alive(pid) {
+            Ok(())
+        } else {
+            Err(CaptureError::Exited { pid, when })
         }
-        let mut at = piece.start;
-        while at < piece.end {
-            let want = CHUNK.min((piece.end - at) as usize);
-            let got = memory.read_at(&mut self.buffer[..want], at).unwrap_or(0);
-            if got > 0 {
-                self.put_buffer(got)?;
-                at += got as u64;
-                self.check(stopped)?;
-            } else {
-                // Either one page cannot be read (a device, a file cut short), or the process is dead.
-                same_process(self.job.target, "during the capture")?;
-                if !identity::is_alive(self.pid()) {
-                    return Err(CaptureError::Exited {
-                        pid: self.pid(),
-                        when: "during the capture",
-                    });
-                }
-                let page = (PAGE - at % PAGE).min(piece.end - at);
-                self.put_zeros(page)?;
-                self.unreadable += page;
-                at += page;
-            }
-            if want == CHUNK {
-                self.step(Step::Writing);
-            }
+    };
+    writer.put(&layout.head)?;
+    writer.step(Step::Writing);
+    let deferred = |i: &usize| plan.segments[*i].is_deferred();
+    for index in layout.order.iter().filter(|i| !deferred(i)) {
+        for piece in &plan.segments[*index].pieces {
+            writer.copy_memory(piece, &memory, &check, &gone)?;
         }
-        Ok(())
     }
-
-    fn copy_file(
-        &mut self,
-        piece: &Piece,
-        plan: &Plan,
-        maps: &[Mapping],
-        pages: &LivePages,
-    ) -> Result<(), CaptureError> {
-        let Source::File { file, offset } = piece.source else {
-            return self.put_zeros(piece.end - piece.start);
-        };
-        let mapping = plan.files.get(file).and_then(|m| maps.get(*m));
-        let source = mapping.and_then(|m| pages.file(m));
-        let (mut at, size) = (0, piece.end - piece.start);
-        while at < size {
-            if self.job.cancel.is_cancelled() {
-                return Err(CaptureError::Cancelled { pid: self.pid() });
-            }
-            let want = CHUNK.min((size - at) as usize);
-            let got = source.map_or(0, |f| {
-                f.read_at(&mut self.buffer[..want], offset + at)
-                    .unwrap_or(0)
-            });
-            if got == 0 {
-                // The last page of a mapping reaches past the end of its file: zeros there are right.
-                let end_of_file = source
-                    .and_then(|f| f.metadata().ok())
-                    .map_or(0, |m| m.len());
-                if offset + at < end_of_file || end_of_file.next_multiple_of(PAGE) < offset + size {
-                    self.changed += size - at;
-                }
-                return self.put_zeros(size - at);
-            }
-            self.put_buffer(got)?;
-            at += got as u64;
-            if want == CHUNK {
-                self.step(Step::Resumed);
-            }
+    let (pause, mut late) = stopped.resume();
+    writer.step(Step::Resumed);
+    for index in layout.order.iter().filter(|i| deferred(i)) {
+        for piece in &plan.segments[*index].pieces {
+            late.let_go();
+            writer.copy_file(piece, &plan, &maps, &pages)?;
         }
-        Ok(())
     }
-}
-
-/// A file that is open already.
-struct Opened(File);
-
-impl ReadAt for Opened {
-    fn len(&self) -> u64 {
-        self.0.metadata().map_or(0, |m| m.len())
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        // Headers are far smaller than what one read gives.
-        FileExt::read_at(&self.0, buf, offset)
-    }
-
-    fn origin(&self) -> &std::path::Path {
-        std::path::Path::new("mapped file")
-    }
-}
-
-/// Page states and mapped files of a live process.
-struct LivePages {
-    pid: u32,
-    pagemap: File,
-    files: BTreeMap<((u32, u32), u64), Option<File>>,
-}
-
-impl LivePages {
-    fn open(pid: u32) -> io::Result<Self> {
-        Ok(Self {
-            pid,
-            pagemap: File::open(format!("/proc/{pid}/pagemap"))?,
-            files: BTreeMap::new(),
-        })
-    }
-
-    fn file(&self, mapping: &Mapping) -> Option<&File> {
-        self.files.get(&(mapping.device, mapping.inode))?.as_ref()
-    }
-
-    /// Opens the file that is really mapped: through the kernel's own link, else by path when the inode
-    /// is the same.
-    fn open_mapped(&self, mapping: &Mapping) -> Option<File> {
-        let e = &mapping.entry;
-        let exact = format!("/proc/{}/map_files/{:x}-{:x}", self.pid, e.start, e.end);
-        let by_path = || {
-            let file = File::open(format!("/proc/{}/root{}", self.pid, e.path)).ok()?;
-            let meta = file.metadata().ok()?;
-            let device = (libc::major(meta.dev()), libc::minor(meta.dev()));
-            (meta.is_file() && meta.ino() == mapping.inode && device == mapping.device)
-                .then_some(file)
-        };
-        File::open(exact).ok().or_else(by_path)
-    }
-}
-
-impl PageStates for LivePages {
-    fn states(&mut self, range: Range<u64>) -> Vec<u64> {
-        let pages = ((range.end - range.start).div_ceil(PAGE)) as usize;
-        let mut bytes = vec![0; pages * 8];
-        let mut filled = 0;
-        while filled < bytes.len() {
-            let at = range.start / PAGE * 8 + filled as u64;
-            match self.pagemap.read_at(&mut bytes[filled..], at) {
-                Ok(0) | Err(_) => break,
-                Ok(n) => filled += n,
-            }
-        }
-        let words = bytes[..filled].as_chunks::<8>().0;
-        words.iter().map(|w| u64::from_ne_bytes(*w)).collect()
-    }
-
-    fn has_file(&mut self, mapping: &Mapping) -> bool {
-        let key = (mapping.device, mapping.inode);
-        if !self.files.contains_key(&key) {
-            if self.files.len() >= MAX_FILES {
-                return false;
-            }
-            let file = self.open_mapped(mapping);
-            self.files.insert(key, file);
-        }
-        self.file(mapping).is_some()
-    }
-
-    fn needed(&mut self, mapping: &Mapping) -> Option<Vec<Range<u64>>> {
-        let file = self.file(mapping)?.try_clone().ok()?;
-        managed_image::needed(&Opened(file))
-    }
+    let mut warnings = plan.warnings;
+    warnings.extend(writer.warnings());
+    Ok(Captured {
+        pause: Some(pause),
+        maps,
+        warnings,
+        ..Captured::default()
+    })
 }

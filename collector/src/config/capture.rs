@@ -1,14 +1,14 @@
 //! `[capture]`: how dumps are taken, and what they may cost.
 
 use super::error::Problems;
-use super::value::{Reserve, Span};
+use super::value::{Reserve, Size, Span};
 use serde::Deserialize;
 
 /// How dumps are taken, and what they may cost.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CaptureConfig {
-    /// `auto` (default), `stop-and-stream` or `runtime`.
+    /// `auto` (default), `snapshot`, `stop-and-stream` or `runtime`.
     pub method: MethodChoice,
     /// Disk space of the archive's volume that a capture must leave free: bytes or a share. Default `"2 GB"`.
     pub reserve: Reserve,
@@ -19,10 +19,17 @@ pub struct CaptureConfig {
     pub max_pause: Span,
     /// How long to wait for all threads to stop. Default `"2 s"`.
     pub stop_timeout: Span,
+    /// How long to wait for a moment at which the garbage collector moves nothing; then the capture is taken anyway
+    /// and marked. Default `"2 s"`.
+    pub gc_wait: Span,
     /// How long the runtime may take to write its own dump. Default `"10 min"`.
     pub runtime_timeout: Span,
     /// Compression level of zstd, 1 to 19. Default 1.
     pub level: i32,
+    /// How long a capture waits for another one on the node to end. Default `"1 min"`.
+    pub slot_wait: Span,
+    /// Bytes per second at which packed bytes may go to the disk; unlimited when absent.
+    pub bandwidth: Option<Size>,
     /// Threads that compress, 1 to 64. Default 2.
     pub threads: u32,
     /// Save the files of managed modules beside dumps that lack their metadata, once per build. Default true.
@@ -37,8 +44,11 @@ impl Default for CaptureConfig {
             concurrent: 1,
             max_pause: Span::seconds(60),
             stop_timeout: Span::seconds(2),
+            gc_wait: Span::seconds(2),
             runtime_timeout: Span::seconds(600),
             level: 1,
+            slot_wait: Span::seconds(60),
+            bandwidth: None,
             threads: 2,
             modules: true,
         }
@@ -67,9 +77,11 @@ impl CaptureConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MethodChoice {
-    /// Stop-and-stream where ptrace is permitted, else the runtime's own dump.
+    /// The first that works: snapshot, stop-and-stream, the runtime's own dump.
     #[default]
     Auto,
+    /// Stop all threads for milliseconds, write from a copy-on-write snapshot.
+    Snapshot,
     /// Stop all threads and write the core ourselves.
     StopAndStream,
     /// Ask the runtime over its diagnostics socket.

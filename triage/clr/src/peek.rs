@@ -81,6 +81,12 @@ impl Peeker {
         (0..TRIES).find_map(|_| self.attempt())
     }
 
+    /// A collection is moving objects at this moment: one read. `None` when the process is gone.
+    #[must_use]
+    pub fn gc_in_progress(&self) -> Option<bool> {
+        Some(self.memory.u32(self.vars.invalid_count)? != 0)
+    }
+
     fn attempt(&self) -> Option<Peek> {
         let log = Log::default();
         let memory = &*self.memory;

@@ -1,0 +1,192 @@
+//! A capture from the look at the target to the last byte: prepares, has the copy made, writes it.
+
+use super::freeze::{self, Frozen, Order};
+use super::gadgets;
+use super::inject::Ground;
+use super::reap;
+use super::{NAME, Stage};
+use crate::capture::core_file::{self, ProcessNotes};
+use crate::capture::core_writer::{LivePages, Writer, process_notes, same_process};
+use crate::capture::plan;
+use crate::capture::priority;
+use crate::capture::{CaptureError, Captured, Job, Progress, Sink, Step};
+use crate::discover::identity;
+use crate::proc_maps::{self, Mapping};
+use std::fs::{self, File};
+use std::io;
+use std::sync::mpsc;
+
+pub(super) fn capture(
+    job: &Job<'_>,
+    sink: &mut (dyn Sink + Send),
+    progress: &mut (dyn FnMut(Progress) + Send),
+    observe: fn(Stage),
+) -> Result<Captured, CaptureError> {
+    let pid = job.target.pid;
+    let read = |what| move |source| CaptureError::Read { pid, what, source };
+    let unfit = |reason: &str| CaptureError::Unfit {
+        pid,
+        method: NAME,
+        reason: reason.to_owned(),
+    };
+    same_process(job.target, "before it was stopped")?;
+    let before = (
+        fs::read(format!("/proc/{pid}/auxv")).unwrap_or_default(),
+        fs::read_link(format!("/proc/{pid}/exe")).ok(),
+    );
+    let notes = process_notes(job.target);
+    progress(Progress {
+        step: Step::Stopping,
+        done_bytes: 0,
+        total_bytes: 0,
+    });
+    let maps = proc_maps::of_process(pid).map_err(read("smaps"))?;
+    let memory = reap::memory(pid).map_err(read("memory"))?;
+    let gadgets = gadgets::find(&maps, &memory)
+        .ok_or_else(|| unfit("its C library has none of the code that is looked for"))?;
+    let ground = Ground {
+        pid,
+        memory: &memory,
+        maps: &maps,
+        gadgets,
+        filtered: reap::is_filtered(pid),
+        observe: &observe,
+    };
+    let order = Order {
+        job,
+        ground,
+        before,
+    };
+    let (ready, is_ready) = mpsc::sync_channel(1);
+    let (finish, finished) = mpsc::channel();
+    let panicked = || CaptureError::Read {
+        pid,
+        what: "memory",
+        source: io::Error::other("a capture thread panicked; the target was let go"),
+    };
+    std::thread::scope(|scope| {
+        let holder = std::thread::Builder::new()
+            .name("snapshot".to_owned())
+            .spawn_scoped(scope, || {
+                // Owned by this thread: its end, however it comes, is seen by the other.
+                let (ready, finished) = (ready, finished);
+                freeze::hold(&order, &ready, &finished)
+            })
+            .map_err(read("a thread to stop it with"))?;
+        // The sender is dropped when this thread panics, too: nothing is held for ever.
+        let outcome = match is_ready.recv() {
+            Ok(Ok(frozen)) => {
+                let finish: mpsc::Sender<()> = finish;
+                let written = priority::with_low(|| {
+                    write(job, &frozen, &maps, notes, sink, progress, observe)
+                });
+                drop(finish);
+                written.unwrap_or_else(|| Err(panicked()))
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(panicked()),
+        };
+        let late = holder.join().map_err(|_| panicked())?;
+        outcome.map(|mut captured| {
+            captured.warnings.extend(late);
+            captured
+        })
+    })
+}
+
+fn write(
+    job: &Job<'_>,
+    frozen: &Frozen,
+    before: &[Mapping],
+    notes: ProcessNotes,
+    sink: &mut (dyn Sink + Send),
+    progress: &mut (dyn FnMut(Progress) + Send),
+    observe: fn(Stage),
+) -> Result<Captured, CaptureError> {
+    let pid = job.target.pid;
+    let copy = frozen.copy;
+    let read = |what| move |source| CaptureError::Read { pid, what, source };
+    let gone = || {
+        if identity::is_alive(copy) {
+            return Ok(());
+        }
+        Err(CaptureError::SnapshotLost { pid })
+    };
+    // A copy that was killed meanwhile has no mappings, which is not an answer.
+    let maps = proc_maps::of_process(copy).map_err(read("smaps of its copy"));
+    gone()?;
+    let maps = maps?;
+    let mut pages = LivePages::of_copy(copy, pid).map_err(read("pagemap of its copy"))?;
+    let single_file = job.target.dotnet.as_ref().is_some_and(|d| d.single_file);
+    let executable = fs::read_link(format!("/proc/{copy}/exe")).ok();
+    let bundle = executable
+        .as_ref()
+        .filter(|_| single_file)
+        .and_then(|e| e.to_str());
+    let plan = plan::plan(&maps, job.content, bundle, &mut pages);
+    let notes = ProcessNotes {
+        auxv: frozen.auxv.clone(),
+        ..notes
+    };
+    let threads: Vec<_> = frozen.threads.iter().collect();
+    let notes = core_file::notes(&notes, &threads, &maps);
+    let layout = core_file::layout(&plan, &notes).map_err(read("its layout"))?;
+    let memory = File::open(format!("/proc/{copy}/mem")).map_err(read("memory of its copy"))?;
+
+    let mut writer = Writer::new(job, sink, progress, layout.total_bytes);
+    writer.put(&layout.head)?;
+    writer.step(Step::Copying);
+    observe(Stage::Writing);
+    for index in &layout.order {
+        let segment = &plan.segments[*index];
+        for piece in &segment.pieces {
+            if segment.is_deferred() {
+                writer.copy_file(piece, &plan, &maps, &pages)?;
+            } else {
+                writer.copy_memory(piece, &memory, &|| Ok(()), &gone)?;
+            }
+        }
+    }
+    let mut warnings = frozen.warnings.clone();
+    warnings.extend(plan.warnings);
+    warnings.extend(writer.warnings());
+    warnings.extend(withheld(before, &maps));
+    Ok(Captured {
+        pause: Some(frozen.pause),
+        maps: with_sizes(maps, before),
+        warnings,
+        gc_in_progress: frozen.gc_in_progress,
+    })
+}
+
+/// A copy has page tables for private memory only, and shares all of it: what is resident, private and dirty is told by
+/// the target itself, a moment before.
+fn with_sizes(mut maps: Vec<Mapping>, before: &[Mapping]) -> Vec<Mapping> {
+    for mapping in &mut maps {
+        let at = before.partition_point(|m| m.entry.start < mapping.entry.start);
+        let same = before.get(at).filter(|m| {
+            m.entry.start == mapping.entry.start && m.entry.path == mapping.entry.path
+        });
+        let entry = &mut mapping.entry;
+        if let Some(same) = same.map(|m| &m.entry).filter(|e| e.end == entry.end) {
+            *entry = same.clone();
+        } else {
+            // Born or changed since: what a copy shares with its original is private to the two of them.
+            entry.private_dirty += entry.shared.min(entry.anonymous);
+            entry.shared -= entry.shared.min(entry.anonymous);
+        }
+    }
+    maps
+}
+
+/// Memory that the process does not hand on to children (`MADV_DONTFORK`).
+fn withheld(before: &[Mapping], copied: &[Mapping]) -> Option<String> {
+    let bytes: u64 = before
+        .iter()
+        .filter(|m| m.dont_copy && m.entry.rss > 0)
+        .filter(|m| !copied.iter().any(|c| c.entry.start == m.entry.start))
+        .map(|m| m.entry.rss)
+        .sum();
+    (bytes > 0)
+        .then(|| format!("{bytes} bytes that the process marked with MADV_DONTFORK were left out"))
+}

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use leakhound_archive::{Archive, Bundle, Manifest};
 use leakhound_collector::capture::{Cancel, Progress, Step};
-use leakhound_collector::config::Kind;
+use leakhound_collector::config::{Kind, MethodChoice};
 use leakhound_collector::discover;
 use leakhound_collector::identity::Identity;
 use leakhound_collector::seal::{Place, capture_once};
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Capture a running process now: its threads stand still while the memory is copied, compressed from the first byte.
+/// Capture a running process now: its threads stand still for milliseconds, and the dump is compressed from the first byte.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -43,6 +43,9 @@ pub struct Args {
     /// What the dump holds.
     #[arg(long, value_enum, default_value_t = DumpKind::Heap)]
     kind: DumpKind,
+    /// How it is taken; default: the configuration's choice, which is the first that works.
+    #[arg(long, value_enum)]
+    method: Option<Method>,
     /// Why, for the record.
     #[arg(long, default_value = "asked for by hand")]
     reason: String,
@@ -65,9 +68,21 @@ enum DumpKind {
     Full,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Method {
+    /// The first that works of those below.
+    Auto,
+    /// Stopped for milliseconds, written from a copy-on-write copy.
+    Snapshot,
+    /// Stopped while the memory is read.
+    StopAndStream,
+    /// The runtime's own dump, asked for over its diagnostics socket.
+    Runtime,
+}
+
 /// Runs the subcommand.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
-    let config = match &args.config {
+    let mut config = match &args.config {
         Some(path) => Config::load(path).or_usage()?,
         None if PathBuf::from(DEFAULT_CONFIG).is_file() => {
             Config::load(DEFAULT_CONFIG.as_ref()).or_usage()?
@@ -78,6 +93,14 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
             config
         }
     };
+    if let Some(method) = args.method {
+        config.capture.method = match method {
+            Method::Auto => MethodChoice::Auto,
+            Method::Snapshot => MethodChoice::Snapshot,
+            Method::StopAndStream => MethodChoice::StopAndStream,
+            Method::Runtime => MethodChoice::Runtime,
+        };
+    }
     let target = find(args)?;
     let location = args.out.as_ref().unwrap_or(&config.archive.location);
     let archive = Archive::open_or_create(location).or_input()?;

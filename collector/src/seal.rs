@@ -138,8 +138,8 @@ fn slot(place: Place<'_>, request: &Request, cancel: &Cancel) -> Result<node::Sl
     );
     let (slots, patience) = (place.config.concurrent, place.config.slot_wait.0);
     let is_cancelled = || cancel.is_cancelled();
-    node::Slot::take(&node::run_folder(), slots, &words, patience, &is_cancelled).map_err(
-        |error| match error {
+    node::Slot::take(&node::run_folder(), slots, &words, patience, &is_cancelled).map_err(|error| {
+        match error {
             node::NoSlot::Taken(_) if cancel.is_cancelled() => CaptureError::Cancelled { pid },
             node::NoSlot::Taken(owner) => CaptureError::Busy { owner },
             node::NoSlot::Io(source) => CaptureError::Read {
@@ -147,8 +147,8 @@ fn slot(place: Place<'_>, request: &Request, cancel: &Cancel) -> Result<node::Sl
                 what: "the locks of captures on this node",
                 source,
             },
-        },
-    )
+        }
+    })
 }
 
 /// An error as the beginning of a longer sentence.

@@ -166,7 +166,7 @@ async fn a_process_that_grows_is_captured_once_and_the_limits_survive_a_restart(
             manifest.method.as_str(),
             manifest.kind.as_str()
         ),
-        ("cart", "stop-and-stream", "heap")
+        ("cart", "snapshot", "heap")
     );
     assert_eq!(manifest.pause_ms, pause_ms);
     assert!(manifest.process_facts["private_bytes"] > 120e6);

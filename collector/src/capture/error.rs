@@ -41,13 +41,17 @@ pub enum CaptureError {
         reason: String,
     },
     /// The frozen copy is gone.
-    #[error("the snapshot of process {pid} was killed while it was being written, most likely because memory ran out: it is the first to go then; the process runs on, nothing was kept")]
+    #[error(
+        "the snapshot of process {pid} was killed while it was being written, most likely because memory ran out: it is the first to go then; the process runs on, nothing was kept"
+    )]
     SnapshotLost {
         /// Process id.
         pid: u32,
     },
     /// Another capture runs on this node.
-    #[error("another capture runs on this node ({owner}); one at a time is the default (capture.concurrent): try again when it is done")]
+    #[error(
+        "another capture runs on this node ({owner}); one at a time is the default (capture.concurrent): try again when it is done"
+    )]
     Busy {
         /// Who has the slot.
         owner: String,

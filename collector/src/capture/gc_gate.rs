@@ -32,8 +32,7 @@ impl GcGate {
 
     /// Waits while it does, at most until `until`.
     pub(crate) fn wait(&self, until: Instant, cancel: &Cancel) {
-        while self.in_progress() == Some(true) && Instant::now() < until && !cancel.is_cancelled()
-        {
+        while self.in_progress() == Some(true) && Instant::now() < until && !cancel.is_cancelled() {
             std::thread::sleep(LOOK);
         }
     }

@@ -94,7 +94,9 @@ impl Slot {
                 match file.try_lock() {
                     Ok(()) => {
                         // What it says is for people; the lock is what counts.
-                        let _ = file.set_len(0).and_then(|()| file.write_all(words.as_bytes()));
+                        let _ = file
+                            .set_len(0)
+                            .and_then(|()| file.write_all(words.as_bytes()));
                         return Ok(Self(file));
                     }
                     Err(TryLockError::WouldBlock) => {
@@ -141,7 +143,10 @@ impl Journal {
         let path = folder.join(format!("{name}-{}", std::process::id()));
         let mut file = open(&path)?;
         file.try_lock().map_err(io::Error::other)?;
-        let text = format!("{} {} {}\n", entry.pid, entry.start_ticks, entry.begun_ticks);
+        let text = format!(
+            "{} {} {}\n",
+            entry.pid, entry.start_ticks, entry.begun_ticks
+        );
         file.write_all(text.as_bytes())?;
         Ok(Self { file, path })
     }

@@ -13,7 +13,12 @@ pub fn lower() {
     // SAFETY: plain system calls on the calling thread, no memory is passed.
     unsafe {
         libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
-        libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, BEST_EFFORT_LOWEST);
+        libc::syscall(
+            libc::SYS_ioprio_set,
+            IOPRIO_WHO_PROCESS,
+            0,
+            BEST_EFFORT_LOWEST,
+        );
     }
 }
 

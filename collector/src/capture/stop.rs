@@ -324,8 +324,7 @@ impl Stopped {
         for thread in self.threads.values_mut() {
             if thread.stopped {
                 // Threads that died meanwhile answer ESRCH: nothing to do.
-                let _ =
-                    ptrace::request(libc::PTRACE_DETACH, thread.tid, 0, thread.signal as usize);
+                let _ = ptrace::request(libc::PTRACE_DETACH, thread.tid, 0, thread.signal as usize);
                 thread.stopped = false;
             } else {
                 late.push(thread.tid);

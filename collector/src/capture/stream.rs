@@ -5,10 +5,10 @@
 
 use super::core_file::{self, ProcessNotes};
 use super::core_writer::{LivePages, Writer, process_notes, same_process};
+use super::estimate::Estimate;
 use super::plan;
 use super::stop::{StopError, Stopped};
 use super::{CaptureError, CaptureMethod, Captured, Content, Job, Progress, Sink, Step};
-use super::estimate::Estimate;
 use crate::config::CaptureConfig;
 use crate::discover::identity;
 use crate::identity::Identity;

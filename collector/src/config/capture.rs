@@ -24,7 +24,7 @@ pub struct CaptureConfig {
     pub gc_wait: Span,
     /// How long the runtime may take to write its own dump. Default `"10 min"`.
     pub runtime_timeout: Span,
-    /// Compression level of zstd, 1 to 19. Default 1.
+    /// Compression level of zstd, 1 to 19. Default 2.
     pub level: i32,
     /// How long a capture waits for another one on the node to end. Default `"1 min"`.
     pub slot_wait: Span,
@@ -46,7 +46,7 @@ impl Default for CaptureConfig {
             stop_timeout: Span::seconds(2),
             gc_wait: Span::seconds(2),
             runtime_timeout: Span::seconds(600),
-            level: 1,
+            level: 2,
             slot_wait: Span::seconds(60),
             bandwidth: None,
             threads: 2,

@@ -45,11 +45,11 @@ const SYSCALL_BYTES: u64 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fitness {
     /// In a system call that the kernel starts again by itself.
-    InCall,
+    Call,
     /// In a system call with a time limit: after a crash of ours it would see `EINTR`.
-    InTimedCall,
+    TimedCall,
     /// In its own code.
-    InUserCode,
+    UserCode,
 }
 
 /// How well a thread with these registers bears an injected call; `None`: not at all.
@@ -60,11 +60,11 @@ pub fn fitness(regs: &user_regs_struct) -> Option<Fitness> {
         return None;
     }
     Some(if (regs.orig_rax as i64) < 0 {
-        Fitness::InUserCode
+        Fitness::UserCode
     } else if regs.rax as i64 == ERESTART_RESTARTBLOCK {
-        Fitness::InTimedCall
+        Fitness::TimedCall
     } else {
-        Fitness::InCall
+        Fitness::Call
     })
 }
 
@@ -132,9 +132,24 @@ pub fn build(context: &Context, gadgets: &Gadgets) -> Option<Frame> {
     put(uc, &UC_FLAGS.to_le_bytes());
     put(uc + 24, &NO_ALTERNATE_STACK.to_le_bytes());
     let words = [
-        saved.r8, saved.r9, saved.r10, saved.r11, saved.r12, saved.r13, saved.r14, saved.r15,
-        saved.rdi, saved.rsi, saved.rbp, saved.rbx, saved.rdx, saved.rax, saved.rcx, saved.rsp,
-        saved.rip, saved.eflags,
+        saved.r8,
+        saved.r9,
+        saved.r10,
+        saved.r11,
+        saved.r12,
+        saved.r13,
+        saved.r14,
+        saved.r15,
+        saved.rdi,
+        saved.rsi,
+        saved.rbp,
+        saved.rbx,
+        saved.rdx,
+        saved.rax,
+        saved.rcx,
+        saved.rsp,
+        saved.rip,
+        saved.eflags,
     ];
     let mut at = uc + 40;
     for word in words {
@@ -182,9 +197,7 @@ fn signal_xstate(ptrace: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let word = |at: usize| -> Option<u64> {
-        Some(u64::from_le_bytes(
-            ptrace.get(at..at + 8)?.try_into().ok()?,
-        ))
+        Some(u64::from_le_bytes(ptrace.get(at..at + 8)?.try_into().ok()?))
     };
     // ptrace leaves the features of the machine where signal frames have their description.
     let machine = word(XSAVE_SOFTWARE)?;
@@ -276,7 +289,7 @@ mod tests {
         assert_eq!(after_signal(&regs).rip, 0x4ffe);
         regs.rax = ERESTART_RESTARTBLOCK as u64;
         assert_eq!(after_signal(&regs).rax, SYS_RESTART_SYSCALL);
-        assert_eq!(fitness(&regs), Some(Fitness::InTimedCall));
+        assert_eq!(fitness(&regs), Some(Fitness::TimedCall));
         regs.rax = 17;
         assert_eq!(
             (after_signal(&regs).rax, after_signal(&regs).rip),
@@ -285,7 +298,7 @@ mod tests {
         regs.orig_rax = u64::MAX;
         regs.rax = ERESTARTSYS as u64;
         assert_eq!(after_signal(&regs).rip, 0x5000);
-        assert_eq!(fitness(&regs), Some(Fitness::InUserCode));
+        assert_eq!(fitness(&regs), Some(Fitness::UserCode));
         regs.cs = 0x23;
         assert_eq!(fitness(&regs), None);
     }

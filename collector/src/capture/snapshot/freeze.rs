@@ -215,9 +215,8 @@ fn fork(order: &Order<'_, '_>, stopped: &mut Stopped) -> Result<u32, CaptureErro
                 return Ok(copy);
             }
             Ok(Answer { result, .. }) => {
-                let error = std::io::Error::from_raw_os_error(
-                    i32::try_from(-result).unwrap_or(libc::EIO),
-                );
+                let error =
+                    std::io::Error::from_raw_os_error(i32::try_from(-result).unwrap_or(libc::EIO));
                 return Err(unfit(pid, format!("its clone failed: {error}")));
             }
             Err(Failure::Refused(reason)) => return Err(unfit(pid, reason)),

@@ -105,9 +105,7 @@ impl Search {
         self.sigreturn = self
             .sigreturn
             .or_else(|| first(&[SIGRETURN, SIGRETURN_SHORT]));
-        self.exit = self
-            .exit
-            .or_else(|| first(&[EXIT, EXIT_GROUP, EXIT_MUSL]));
+        self.exit = self.exit.or_else(|| first(&[EXIT, EXIT_GROUP, EXIT_MUSL]));
         Some(Gadgets {
             call: self.call?,
             sigreturn: self.sigreturn?,

@@ -94,7 +94,7 @@ pub fn call(
     };
     match frame::fitness(&context.regs) {
         None => return Err(unsuitable("it runs 32-bit code")),
-        Some(Fitness::InUserCode) if in_restartable_sequence(ground, tid) => {
+        Some(Fitness::UserCode) if in_restartable_sequence(ground, tid) => {
             return Err(unsuitable("it is in a restartable sequence"));
         }
         Some(_) => {}
@@ -255,8 +255,7 @@ fn has_stack(maps: &[Mapping], sp: u64) -> bool {
 }
 
 fn has_pending(pid: u32, tid: u32, signal: libc::c_int) -> bool {
-    let status =
-        fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).unwrap_or_default();
+    let status = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).unwrap_or_default();
     ["SigPnd:", "ShdPnd:"].iter().any(|key| {
         status
             .lines()

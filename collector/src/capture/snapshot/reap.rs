@@ -34,7 +34,9 @@ pub(super) fn memory(pid: u32) -> io::Result<File> {
 
 /// True when any thread of it has a seccomp filter.
 pub(super) fn is_filtered(pid: u32) -> bool {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
     tasks.flatten().any(|task| {
         let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
         let mode = status.lines().find_map(|l| l.strip_prefix("Seccomp:"));
@@ -92,7 +94,7 @@ pub fn reap(pid: u32, child: u32, observe: &(dyn Fn(Stage) + Sync)) -> Result<()
     let asleep = |tid: &u32| stop::state_of(pid, *tid) != Some('S');
     let mut order = threads;
     order.sort_by_key(asleep);
-    for round in [Fitness::InCall, Fitness::InUserCode] {
+    for round in [Fitness::Call, Fitness::UserCode] {
         for tid in order.iter().take(MAX_TRIES) {
             let Some(thread) = One::stop(pid, *tid)? else {
                 continue;
@@ -165,7 +167,10 @@ pub fn sweep(folder: &Path) -> Vec<String> {
         let left = if same { leftovers(&entry) } else { Vec::new() };
         // ptrace belongs to a thread: this one lets everything go when it ends.
         let result = std::thread::scope(|scope| {
-            let work = || left.iter().try_for_each(|child| reap(entry.pid, *child, &|_| {}));
+            let work = || {
+                left.iter()
+                    .try_for_each(|child| reap(entry.pid, *child, &|_| {}))
+            };
             scope.spawn(work).join()
         });
         match result {

@@ -174,7 +174,12 @@ mod tests {
     #[test]
     fn damaged_programs_give_nothing() {
         let none: &[Instruction] = &[];
-        for filter in [none, &[i(0x20, 0, 0, 64)], &[i(0xff, 0, 0, 0)], &[i(0x05, 0, 0, 9)]] {
+        for filter in [
+            none,
+            &[i(0x20, 0, 0, 64)],
+            &[i(0xff, 0, 0, 0)],
+            &[i(0x05, 0, 0, 9)],
+        ] {
             assert_eq!(run(filter, &data(0, 0, [0; 5])), None);
         }
         assert_eq!(run(&[i(0x34, 0, 0, 0)], &data(0, 0, [0; 5])), Some(0));

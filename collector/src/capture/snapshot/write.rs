@@ -164,9 +164,9 @@ fn write(
 fn with_sizes(mut maps: Vec<Mapping>, before: &[Mapping]) -> Vec<Mapping> {
     for mapping in &mut maps {
         let at = before.partition_point(|m| m.entry.start < mapping.entry.start);
-        let same = before.get(at).filter(|m| {
-            m.entry.start == mapping.entry.start && m.entry.path == mapping.entry.path
-        });
+        let same = before
+            .get(at)
+            .filter(|m| m.entry.start == mapping.entry.start && m.entry.path == mapping.entry.path);
         let entry = &mut mapping.entry;
         if let Some(same) = same.map(|m| &m.entry).filter(|e| e.end == entry.end) {
             *entry = same.clone();

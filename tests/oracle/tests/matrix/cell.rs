@@ -169,11 +169,11 @@ fn write(container: Container, root: &DotnetRoot, service: &Service, folder: &Pa
     }
 }
 
-/// Our own capture by ptrace, compressed into a bundle.
+/// Our own snapshot, compressed into a bundle.
 fn capture(pid: u32, folder: &Path) -> PathBuf {
     let archive = Archive::open_or_create(&folder.join("archive")).unwrap();
     let config = CaptureConfig {
-        method: MethodChoice::StopAndStream,
+        method: MethodChoice::Snapshot,
         reserve: Reserve::Bytes(1 << 20),
         ..CaptureConfig::default()
     };

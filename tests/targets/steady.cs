@@ -1,0 +1,140 @@
+// A small HTTP service on loopback with a few megabytes of baskets, and a thread that does nothing but look at the clock:
+// the longest time between two looks is the longest time that the process stood still (or had no processor).
+using System;
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.IO;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using System.Threading;
+using System.Threading.Tasks;
+using Shop.Hosting;
+
+namespace Shop.Checkout
+{
+    internal sealed class Basket
+    {
+        public string Customer;
+        public string[] Lines;
+        public byte[] Signature;
+    }
+
+    internal static class Program
+    {
+        private const int Baskets = 4_096;
+
+        private static readonly ConcurrentDictionary<int, Basket> Open = new ConcurrentDictionary<int, Basket>();
+        private static byte[][] ballast = new byte[0][];
+        private static long answered;
+        private static long failed;
+        private static long longestGapMicroseconds;
+
+        private static void Main()
+        {
+            for (int i = 0; i < Baskets; i++)
+            {
+                Open[i] = Fill(i);
+            }
+
+            int port = FreePort();
+            var listener = new HttpListener();
+            listener.Prefixes.Add("http://127.0.0.1:" + port + "/");
+            listener.Start();
+            Task.Run(() => Serve(listener));
+            var clock = new Thread(Watch) { IsBackground = true, Name = "clock" };
+            clock.Start();
+            new ConsoleHost(() => Describe(port))
+                .On("forget", _ => Interlocked.Exchange(ref longestGapMicroseconds, 0))
+                .On("grow", Grow)
+                .Run();
+        }
+
+        private static int FreePort()
+        {
+            var probe = new TcpListener(IPAddress.Loopback, 0);
+            probe.Start();
+            int port = ((IPEndPoint)probe.LocalEndpoint).Port;
+            probe.Stop();
+            return port;
+        }
+
+        private static async Task Serve(HttpListener listener)
+        {
+            while (true)
+            {
+                HttpListenerContext context = await listener.GetContextAsync();
+                _ = Task.Run(() => Answer(context));
+            }
+        }
+
+        private static void Answer(HttpListenerContext context)
+        {
+            try
+            {
+                int.TryParse(context.Request.Url.AbsolutePath.TrimStart('/'), out int number);
+                int key = number % Baskets;
+                Basket basket = Open[key] = Fill(key);
+                byte[] body = Encoding.UTF8.GetBytes(number + " " + basket.Lines.Length + "\n");
+                context.Response.ContentLength64 = body.Length;
+                context.Response.OutputStream.Write(body, 0, body.Length);
+                context.Response.Close();
+                Interlocked.Increment(ref answered);
+            }
+            catch (Exception error) when (error is HttpListenerException || error is IOException || error is ObjectDisposedException)
+            {
+                Interlocked.Increment(ref failed);
+            }
+        }
+
+        private static Basket Fill(int key)
+        {
+            var basket = new Basket { Customer = "customer-" + key, Lines = new string[8], Signature = new byte[512] };
+            for (int i = 0; i < basket.Lines.Length; i++)
+            {
+                basket.Lines[i] = "line " + (key + i) % 700;
+            }
+
+            return basket;
+        }
+
+        /// <summary>Memory that stays, with contents that neither compress to nothing nor not at all.</summary>
+        private static void Grow(long megabytes)
+        {
+            var random = new Random(7);
+            int before = ballast.Length;
+            Array.Resize(ref ballast, before + (int)megabytes * 16);
+            for (int i = before; i < ballast.Length; i++)
+            {
+                ballast[i] = new byte[62_500];
+                for (int at = 0; at < ballast[i].Length; at += 1 + random.Next(24))
+                {
+                    ballast[i][at] = (byte)random.Next(64);
+                }
+            }
+        }
+
+        private static void Watch()
+        {
+            long last = Stopwatch.GetTimestamp();
+            while (true)
+            {
+                Thread.Sleep(1);
+                long now = Stopwatch.GetTimestamp();
+                long gap = (now - last) * 1_000_000 / Stopwatch.Frequency;
+                last = now;
+                if (gap > Interlocked.Read(ref longestGapMicroseconds))
+                {
+                    Interlocked.Exchange(ref longestGapMicroseconds, gap);
+                }
+            }
+        }
+
+        private static Report Describe(int port) => new Report()
+            .Add("runtime", Gauge.Runtime())
+            .Add("port", port)
+            .Add("answered", Interlocked.Read(ref answered))
+            .Add("failed", Interlocked.Read(ref failed))
+            .Add("longest_gap_us", Interlocked.Read(ref longestGapMicroseconds));
+    }
+}

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// How long a process is peeked at.
 const SPAN: Duration = Duration::from_secs(4);
+/// Peeks at a process that rests.
+const CALM_PEEKS: usize = 2_000;
 
 fn start(version: Version, server: bool) -> Service {
     let root = runtimes::get(version).unwrap();
@@ -24,6 +26,12 @@ fn counts(report: &Value) -> [u64; 3] {
             .as_u64()
             .unwrap()
     })
+}
+
+/// The value below which this share of the values lies.
+fn share_of(mut values: Vec<u128>, share: f64) -> u128 {
+    values.sort_unstable();
+    values[((values.len() - 1) as f64 * share) as usize]
 }
 
 #[derive(Default)]
@@ -122,8 +130,21 @@ fn peek_for_a_while(version: Version, server: bool) {
         "{what}"
     );
 
-    seen.micros.sort_unstable();
-    let at = |share: f64| seen.micros[((seen.micros.len() - 1) as f64 * share) as usize];
+    let calm: Vec<u128> = (0..CALM_PEEKS)
+        .map(|_| {
+            let started = Instant::now();
+            assert!(peeker.peek().is_some(), "{what}: a peek at rest");
+            started.elapsed().as_micros()
+        })
+        .collect();
+    let (calm_median, calm_p99) = (share_of(calm.clone(), 0.5), share_of(calm, 0.99));
+    println!("{what} at rest: median {calm_median} us, p99 {calm_p99} us");
+    // Half of them: what else runs on this machine may hold up any single one.
+    assert!(
+        calm_median <= 1_000,
+        "{what}: a peek takes {calm_median} us"
+    );
+    let at = |share: f64| share_of(seen.micros.clone(), share);
     println!(
         "{what}: {} peeks, median {} us, p99 {} us; {} gave nothing, {} no handles, {} no queue, {} no counts, {} during a GC; \
          {} collections meanwhile",

@@ -62,6 +62,8 @@ pub struct Parcel<'a> {
     pub key: &'a str,
     /// What to say.
     pub message: &'a Message,
+    /// The other side's name for the message that opened the same incident: this one continues it.
+    pub continues: Option<&'a str>,
     /// Whether an earlier attempt may have arrived.
     pub maybe_sent: bool,
     /// Time of this attempt.

@@ -94,25 +94,32 @@ impl Destination for Matrix {
                 address: self.server()?.join(&path),
                 method: Method::PUT,
                 headers: vec![("authorization", bearer.into())],
-                body: content(parcel.message).to_string().into_bytes(),
+                body: content(parcel.message, parcel.continues)
+                    .to_string()
+                    .into_bytes(),
             };
             judge(&http.exchange(request, parcel.now).await?)
         })
     }
 }
 
-/// The content of the event, within the limit.
+/// The content of the event, within the limit; in the thread of the event that it continues (client-server API, `m.thread`).
 #[must_use]
-pub fn content(message: &Message) -> Value {
+pub fn content(message: &Message, continues: Option<&str>) -> Value {
     let mut message = message.clone();
     loop {
-        let content = json!({
+        let mut content = json!({
             "msgtype": "m.text",
             "body": quiet(&message.text()),
             "format": "org.matrix.custom.html",
             "formatted_body": html(&message),
             "m.mentions": {},
         });
+        if let Some(root) = continues {
+            content["m.relates_to"] = json!({
+                "rel_type": "m.thread", "event_id": root, "is_falling_back": true, "m.in_reply_to": { "event_id": root },
+            });
+        }
         if content.to_string().len() <= CONTENT_LIMIT_BYTES || !message.shed() {
             return content;
         }

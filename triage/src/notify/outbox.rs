@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use super::config::DestinationConfig;
 use super::destination::{Failure, FailureKind, Parcel, Proof, Receipt, Repeat};
 use super::http::Http;
-use super::message::Message;
+use super::message::{Message, Turn};
 
 pub use policy::Policy;
 use store::{Claim, Outcome, Store};
@@ -328,9 +328,11 @@ impl Outbox {
             Ok(message) => message,
             Err(why) => return Err(Failure::new(FailureKind::Permanent, why.clone())),
         };
+        let continues = self.opening(claim, message).await;
         let parcel = Parcel {
             key: &claim.key,
             message,
+            continues: continues.as_deref(),
             maybe_sent: claim.maybe_sent,
             now: clock.now(),
         };
@@ -350,6 +352,23 @@ impl Outbox {
                 "the attempt took longer than its lease",
             )),
         }
+    }
+
+    /// The message that this one continues; without it, it stands alone, which is no reason not to send it.
+    async fn opening(&self, claim: &Claim, message: &Message) -> Option<String> {
+        let story = message.context.incident.as_ref()?;
+        if matches!(story.turn, Turn::Opened | Turn::Regressed { .. }) {
+            return None;
+        }
+        let (key, event) = (claim.key.clone(), format!("opened-{}", story.round));
+        let found = self
+            .blocking(move |store| store.opening(&key, &event))
+            .await;
+        found
+            .inspect_err(
+                |error| tracing::warn!(%error, "The beginning of an incident cannot be looked up"),
+            )
+            .ok()?
     }
 
     fn outcome(&self, claim: &Claim, result: Result<Receipt, Failure>, now: Timestamp) -> Outcome {

@@ -52,6 +52,7 @@ pub async fn send(to: &DestinationConfig, http: &Http, now: Timestamp) -> TestRe
     let parcel = Parcel {
         key: &report.key,
         message: &message,
+        continues: None,
         maybe_sent: false,
         now,
     };

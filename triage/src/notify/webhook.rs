@@ -200,6 +200,7 @@ pub fn payload(message: &Message) -> Value {
             "captured_at": context.at,
             "process_started": context.process_started,
             "first_seen": context.first_seen,
+            "incident": context.incident,
             "trigger": context.trigger,
             "bundle": context.bundle,
             "link": context.link,

@@ -11,5 +11,6 @@ mod matrix;
 mod outbox;
 mod payloads;
 mod replies;
+mod story;
 mod support;
 mod trust;

@@ -201,6 +201,7 @@ async fn a_real_homeserver_takes_each_message_once_and_slows_us_down() {
     let parcel = Parcel {
         key: "lh-once",
         message: &leak,
+        continues: None,
         maybe_sent: false,
         now: Timestamp::now(),
     };
@@ -276,6 +277,30 @@ async fn a_real_homeserver_takes_each_message_once_and_slows_us_down() {
     );
     let held = server.messages().await;
     assert_eq!(held.len(), 7, "each of the six once, and the first");
+
+    // What continues an incident goes into the thread of the message that opened it.
+    let follow = Parcel {
+        key: "lh-follow",
+        continues: first.id.as_deref(),
+        ..parcel
+    };
+    let mut sent = room.destination.send(&http, &follow).await;
+    for _ in 0..60 {
+        if !matches!(&sent, Err(failure) if matches!(failure.kind, FailureKind::Retry(_))) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        sent = room.destination.send(&http, &follow).await;
+    }
+    let id = sent.unwrap().id;
+    let held = server.messages().await;
+    let event = held
+        .iter()
+        .find(|event| event["event_id"].as_str() == id.as_deref())
+        .unwrap();
+    let relation = &event["content"]["m.relates_to"];
+    assert_eq!(relation["rel_type"], "m.thread");
+    assert_eq!(relation["event_id"].as_str(), first.id.as_deref());
 
     // What is wrong is said in the server's own words.
     let report = sample::send(&server.destination("wrong"), &http, Timestamp::now()).await;

@@ -259,7 +259,7 @@ fn blocks_keep_to_their_size_and_mention_nobody() {
 #[test]
 fn matrix_events_keep_to_their_size_and_are_only_text() {
     for (name, message) in messages() {
-        let content = matrix::content(&message);
+        let content = matrix::content(&message, None);
         let text = content.to_string();
         assert!(text.len() <= 32_000, "{name}: {} bytes", text.len());
         assert_clean(name, &text);
@@ -319,6 +319,7 @@ async fn others_verify_the_signature() {
     let parcel = Parcel {
         key: "lh-0123",
         message: &message,
+        continues: None,
         maybe_sent: false,
         now: Timestamp::now(),
     };

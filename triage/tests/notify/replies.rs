@@ -55,6 +55,7 @@ async fn send_within(to: &DestinationConfig, limits: Limits) -> Result<Receipt, 
     let parcel = Parcel {
         key: "lh-0123",
         message: &message,
+        continues: None,
         maybe_sent: false,
         now: Timestamp::now(),
     };

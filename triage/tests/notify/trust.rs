@@ -29,6 +29,7 @@ async fn process_without_certificates() {
     let parcel = Parcel {
         key: "k",
         message: &message,
+        continues: None,
         maybe_sent: false,
         now: Timestamp::now(),
     };

@@ -363,6 +363,19 @@ impl Store {
         })
     }
 
+    /// The other side's name for the message of `event` about the same cause, service and destination as `key`.
+    pub fn opening(&self, key: &str, event: &str) -> Result<Option<String>> {
+        self.state.read("look for the beginning of an incident", |c| {
+            c.prepare(
+                "SELECT first.remote_id FROM outbox me JOIN outbox first
+                 ON first.fingerprint = me.fingerprint AND first.service = me.service AND first.destination = me.destination
+                 WHERE me.key = ?1 AND first.event = ?2 AND first.remote_id IS NOT NULL",
+            )?
+            .query_row(params![key, event], |r| r.get(0))
+            .optional()
+        })
+    }
+
     pub fn list(&self, filter: &Filter) -> Result<Vec<Entry>> {
         let limit = if filter.limit == 0 {
             1000

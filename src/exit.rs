@@ -1,6 +1,7 @@
 //! Exit codes, and the one error type of the command line.
 
 use std::fmt;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// What the exit code says. Documented in `--help` and relied on by scripts.
@@ -49,6 +50,19 @@ impl Failure {
             exit: Exit::Input,
             error: error.into(),
         }
+    }
+
+    /// What was wrong with `path`, which the reason may name already.
+    pub fn of_file(path: &Path, reason: impl fmt::Display) -> Self {
+        let reason = reason.to_string();
+        let named = path
+            .file_name()
+            .is_some_and(|name| reason.contains(&*name.to_string_lossy()));
+        Self::input(if named {
+            anyhow::anyhow!(reason)
+        } else {
+            anyhow::anyhow!("{}: {reason}", path.display())
+        })
     }
 
     /// The exit code.

@@ -110,8 +110,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let line = terminal::Line::start(&format!("{} {}", args.file.display(), args.view));
     let answer = child::ask(&ask, &cancel, &mut |step| line.step(step));
     line.done();
-    let answer = answer
-        .map_err(|error| Failure::input(anyhow::anyhow!("{}: {error}", args.file.display())))?;
+    let answer = answer.map_err(|error| Failure::of_file(&args.file, error))?;
     let text = match args.format {
         OutputFormat::Json => table::json(view, &answer),
         OutputFormat::Text => table::text(view, &answer, &open::style()),

@@ -180,7 +180,7 @@ fn sheet(
     line.done();
     result.map_err(|error| match error {
         // A reason for the user needs the file it is about.
-        WorkError::Walk(error) => Failure::input(anyhow::anyhow!("{}: {error}", path.display())),
+        WorkError::Walk(error) => Failure::of_file(path, error),
         error => Failure::input(error),
     })
 }

@@ -125,3 +125,29 @@ fn a_capture_in_the_middle_of_a_collection_says_so() {
     }
     panic!("none of {TRIES} dumps fell into a collection");
 }
+
+#[test]
+fn a_refusal_names_the_file_once_and_says_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cut.core");
+    std::fs::write(&file, &fixture()[..2_000_000]).unwrap();
+    let junk = folder.path().join("junk.core");
+    std::fs::write(&junk, b"no dump at all, but text").unwrap();
+    for (file, expected) in [
+        (&file, "The dump is truncated: the file has 2000000 bytes"),
+        (&junk, "this is a text file, not a memory dump"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leakhound"));
+        let output = command
+            .args(["heap", "--modules", "none"])
+            .arg(file)
+            .arg("types")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains(expected), "{said}");
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert_eq!(said.matches(name).count(), 1, "{said}");
+    }
+}

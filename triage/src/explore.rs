@@ -96,6 +96,14 @@ pub enum ExploreError {
     /// The view needs a managed heap.
     #[error(transparent)]
     NoRuntime(#[from] NoRuntime),
+    /// The same, of a dump that is known to lack something.
+    #[error("{error}. {}", .warnings.join(" "))]
+    Damaged {
+        /// Why there is no heap.
+        error: NoRuntime,
+        /// What the dump lacks.
+        warnings: Vec<String>,
+    },
     /// There is no such view; a newer parent asked.
     #[error("there is no view called `{0}`")]
     NoView(String),
@@ -163,7 +171,17 @@ pub fn explore(
         at,
     };
     scene.say(0.1, "finding the runtime");
-    let mut table = (view.read)(&mut scene, query)?;
+    let read = (view.read)(&mut scene, query);
+    let mut table = read.map_err(|error| match error {
+        ExploreError::NoRuntime(error) if !subject.image.warnings.is_empty() => {
+            let warnings = subject.image.warnings.iter().take(NOTES_MAX).cloned();
+            ExploreError::Damaged {
+                error,
+                warnings: warnings.collect(),
+            }
+        }
+        other => other,
+    })?;
     scene.say(0.95, "sorting");
     let sort = query.sort.as_deref().unwrap_or(view.sort);
     let limit = query.limit.unwrap_or(ROWS_MAX).min(ROWS_MAX);

@@ -24,6 +24,8 @@ use std::path::{Path, PathBuf};
 Views:
   types      objects and bytes by type, alive or dead                       (SOS: dumpheap -stat)
   objects    every object of a type                                         (SOS: dumpheap -type)
+  dominators objects, or types, by what would go with them (retained size)
+  path       why an object is alive: shortest path from each kind of root   (SOS: gcroot)
   gen        every generation of every heap: committed, objects, holes      (SOS: eeheap -gc)
   statics    static and thread-static fields, and the object in each
   handles    GC handles by kind                                             (SOS: gchandles)
@@ -39,6 +41,8 @@ Examples:
   leakhound heap core.4711 types --free                   with the holes between objects, as SOS counts them
   leakhound heap pid:4711 gen --quick                     sizes of a running process, without walking its heap
   leakhound heap core.4711 objects Shop.Cart.Order        the biggest orders; '*Order*' for all such names
+  leakhound heap core.4711 dominators --depth 3           what keeps most alive, and what that keeps
+  leakhound heap core.4711 path 0x7f0012345678            who keeps this object
   leakhound heap core.4711 gen --format json | jq 'map(.free_bytes) | add'
   leakhound heap core.4711 types --modules ./publish      names from module files, for dumps without metadata
   leakhound heap /var/lib/leakhound/cart/2026… statics    a captured bundle")]
@@ -48,8 +52,8 @@ pub struct Args {
     /// What to show.
     #[arg(value_parser = PossibleValuesParser::new(VIEWS.iter().map(|v| v.name)))]
     view: String,
-    /// objects: the type, by full or short name; `*part*` for all names that contain it.
-    #[arg(value_name = "TYPE")]
+    /// objects: the type, by full or short name; `*part*` for all names that contain it. path: the object's address.
+    #[arg(value_name = "TYPE|ADDR")]
     argument: Option<String>,
     /// How to print it.
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
@@ -69,6 +73,12 @@ pub struct Args {
     /// types: list the holes between objects as the type `Free`.
     #[arg(long)]
     free: bool,
+    /// dominators: how many objects below the roots; each level is what the one above dominates. Default: 1.
+    #[arg(long, value_name = "N")]
+    depth: Option<u32>,
+    /// dominators: types instead of objects.
+    #[arg(long, conflicts_with = "depth")]
+    types: bool,
     /// statics: fields that are null too; threads: threads that the runtime does not know too.
     #[arg(long)]
     all: bool,
@@ -102,12 +112,15 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
             limit: limit(args),
             quick: args.quick,
             free: args.free,
+            depth: args.depth,
+            types: args.types,
             all: args.all,
         },
         ..ask(&args.file, &args.walk.limits()?)?
     };
     let cancel = open::cancel_on_signal();
-    let line = terminal::Line::start(&format!("{} {}", args.file.display(), args.view));
+    let what = format!("{} {}", args.file.display(), args.view);
+    let line = terminal::Line::with(&what, args.walk.progress);
     let answer = child::ask(&ask, &cancel, &mut |step| line.step(step));
     line.done();
     let answer = answer.map_err(|error| Failure::of_file(&args.file, error))?;
@@ -131,6 +144,8 @@ fn check(args: &Args, view: &View) -> Result<(), Failure> {
     for (given, flag, views) in [
         (args.quick, "--quick", &["gen"][..]),
         (args.free, "--free", &["types"]),
+        (args.depth.is_some(), "--depth", &["dominators"]),
+        (args.types, "--types", &["dominators"]),
         (args.all, "--all", &["statics", "threads"]),
     ] {
         if given && !views.contains(&view.name) {
@@ -144,7 +159,8 @@ fn check(args: &Args, view: &View) -> Result<(), Failure> {
     match (view.argument, &args.argument) {
         (Some(wanted), None) => {
             return Err(Failure::usage(anyhow::anyhow!(
-                "{view} needs a {wanted}: leakhound heap {file} {view} {wanted}",
+                "{view} needs {article} {wanted}: leakhound heap {file} {view} {wanted}",
+                article = if wanted.starts_with('A') { "an" } else { "a" },
                 view = view.name,
                 file = args.file.display()
             )));
@@ -156,6 +172,10 @@ fn check(args: &Args, view: &View) -> Result<(), Failure> {
             )));
         }
         _ => {}
+    }
+    if let (Some("ADDR"), Some(given)) = (view.argument, &args.argument) {
+        leakhound_triage::explore::path::address(given)
+            .map_err(|error| Failure::usage(anyhow::anyhow!("{error}")))?;
     }
     let keys = || view.columns.iter().map(|c| c.key);
     match &args.sort {

@@ -3,27 +3,52 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use leakhound_triage::child::Progress;
 use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+/// When progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum When {
+    /// On a terminal.
+    Auto,
+    /// Also into a file or pipe: a line for each stage.
+    Always,
+    /// Never.
+    Never,
+}
 
 /// A progress line on standard error; invisible when that is not a terminal.
 pub struct Line {
     bar: ProgressBar,
+    /// Stages are written as lines of their own; the last one that was.
+    stages: Option<Mutex<String>>,
 }
 
 impl Line {
     /// Starts a line that shows `what` is being worked on.
     pub fn start(what: &str) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(1_000), ProgressDrawTarget::stderr());
+        Self::with(what, When::Auto)
+    }
+
+    /// The same, when it is asked for.
+    pub fn with(what: &str, when: When) -> Self {
+        let target = match when {
+            When::Never => ProgressDrawTarget::hidden(),
+            When::Auto | When::Always => ProgressDrawTarget::stderr(),
+        };
+        let bar = ProgressBar::with_draw_target(Some(1_000), target);
         if let Ok(style) =
             ProgressStyle::with_template("{spinner} {prefix:.bold} {wide_bar} {percent:>3}% {msg}")
         {
             bar.set_style(style);
         }
         bar.set_prefix(what.to_owned());
-        if std::io::stderr().is_terminal() {
+        let terminal = std::io::stderr().is_terminal();
+        if terminal && when != When::Never {
             bar.enable_steady_tick(Duration::from_millis(120));
         }
-        Self { bar }
+        let stages = (when == When::Always && !terminal).then(Mutex::default);
+        Self { bar, stages }
     }
 
     /// Shows a step.
@@ -31,6 +56,13 @@ impl Line {
         self.bar
             .set_position((progress.share.clamp(0.0, 1.0) * 1_000.0) as u64);
         self.bar.set_message(progress.stage.clone());
+        if let Some(last) = &self.stages {
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            if *last != progress.stage {
+                eprintln!("{:>3.0}% {}", progress.share * 100.0, progress.stage);
+                last.clone_from(&progress.stage);
+            }
+        }
     }
 
     /// Removes the line.

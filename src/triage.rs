@@ -2,7 +2,7 @@
 
 use crate::exit::{Exit, Failure, OrExit};
 use crate::open;
-use crate::terminal;
+use crate::terminal::{self, When};
 use anyhow::Context;
 use clap::ValueEnum;
 use leakhound_archive::Archive;
@@ -71,6 +71,10 @@ pub struct WalkArgs {
     /// Time that the parser may take.
     #[arg(long, value_name = "SPAN", default_value = "30 min")]
     time: String,
+    /// Show how far the walk is, on standard error.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto,
+          num_args = 0..=1, require_equals = true, default_missing_value = "always")]
+    pub progress: When,
 }
 
 impl WalkArgs {
@@ -122,13 +126,14 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let limits = args.walk.limits()?;
     let rules = open::rules(args.rules.as_deref())?;
     let cancel = open::cancel_on_signal();
+    let watch = (&cancel, args.walk.progress);
 
     let mut earlier = Vec::new();
     for path in &args.baseline {
-        earlier.push(sheet_at(path, args.service.as_deref(), &limits, &cancel)?);
+        earlier.push(sheet_at(path, args.service.as_deref(), &limits, watch)?);
     }
     let case = Case::at(&args.file).or_input()?;
-    let sheet = sheet(&case, &args.file, args.service.as_deref(), &limits, &cancel)?;
+    let sheet = sheet(&case, &args.file, args.service.as_deref(), &limits, watch)?;
     if earlier.is_empty()
         && let Some(bundle) = case.bundle()
         && let Some(archive) = bundle.path().ancestors().nth(2)
@@ -161,10 +166,10 @@ pub fn sheet_at(
     path: &Path,
     service: Option<&str>,
     limits: &WalkLimits,
-    cancel: &Arc<AtomicBool>,
+    (cancel, progress): (&Arc<AtomicBool>, When),
 ) -> Result<FactSheet, Failure> {
     let case = Case::at(path).or_input()?;
-    sheet(&case, path, service, limits, cancel)
+    sheet(&case, path, service, limits, (cancel, progress))
 }
 
 fn sheet(
@@ -172,10 +177,10 @@ fn sheet(
     path: &Path,
     service: Option<&str>,
     limits: &WalkLimits,
-    cancel: &Arc<AtomicBool>,
+    (cancel, progress): (&Arc<AtomicBool>, When),
 ) -> Result<FactSheet, Failure> {
     let name = path.file_name().unwrap_or(path.as_os_str());
-    let line = terminal::Line::start(&name.to_string_lossy());
+    let line = terminal::Line::with(&name.to_string_lossy(), progress);
     let result = worker::sheet_of(case, service, limits, cancel, &mut |step| line.step(step));
     line.done();
     result.map_err(|error| match error {

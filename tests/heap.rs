@@ -20,6 +20,10 @@ const KEYS: &[(&str, &str)] = &[
         "heap generation reserved_bytes committed_bytes object_count object_bytes free_count free_bytes largest_free_bytes",
     ),
     ("statics", "field address type"),
+    (
+        "dominators",
+        "rank depth address count bytes retained_bytes type held_by",
+    ),
     ("handles", "kind count bytes"),
     ("finalizer", "type ready registered"),
     (
@@ -178,6 +182,17 @@ fn mistakes_are_answered_with_what_to_do() {
         "--quick is for gen",
     );
     refused(&["heap", REAL_DUMP, "objects"], 2, "objects needs a TYPE");
+    refused(&["heap", REAL_DUMP, "path"], 2, "path needs an ADDR");
+    refused(
+        &["heap", REAL_DUMP, "path", "Shop.Cart"],
+        2,
+        "`Shop.Cart` is no address",
+    );
+    refused(
+        &["heap", REAL_DUMP, "types", "--depth", "2"],
+        2,
+        "--depth is for dominators",
+    );
     refused(
         &["heap", REAL_DUMP, "gen", "loh"],
         2,
@@ -259,6 +274,85 @@ fn objects_of_a_type_and_contents_of_strings() {
             .iter()
             .any(|s| s["value"].as_str().unwrap().starts_with('"'))
     );
+}
+
+#[test]
+fn what_keeps_most_alive_and_who_keeps_it() {
+    let (top, _) = ask(REAL_DUMP, "dominators", &["--limit", "5"]);
+    assert_eq!(top.len(), 5);
+    let quotes = &top[0];
+    let dictionary = "System.Collections.Generic.Dictionary<System.String, Shop.Pricing.Quote>";
+    assert_eq!(quotes["type"], dictionary);
+    assert_eq!(quotes["held_by"], "static Shop.Pricing.QuoteCache.Quotes");
+    let retained = |row: &Value| row["retained_bytes"].as_u64().unwrap();
+    assert!(
+        top.windows(2)
+            .all(|pair| retained(&pair[0]) >= retained(&pair[1]))
+    );
+    let whole = sum(&rows(REAL_DUMP, "types"), "bytes");
+    assert!((whole / 2..whole).contains(&retained(quotes)), "of {whole}");
+
+    // Below it its entries, and below those the quotes; what a level dominates adds up.
+    let (deep, _) = ask(REAL_DUMP, "dominators", &["--depth", "3", "--limit", "300"]);
+    let depths: Vec<u64> = deep.iter().map(|r| r["depth"].as_u64().unwrap()).collect();
+    assert_eq!(depths[..3], [1, 2, 3]);
+    assert_eq!(deep[0], *quotes);
+    assert!(deep[1]["type"].as_str().unwrap().ends_with("Entry[]"));
+    assert_eq!(deep[2]["type"], "Shop.Pricing.Quote");
+    let below: u64 = deep.iter().filter(|r| r["depth"] == 3).map(retained).sum();
+    assert!(below < retained(&deep[1]) && retained(&deep[1]) < retained(quotes));
+    let (types, _) = ask(REAL_DUMP, "dominators", &["--types"]);
+    let quote = find(&types, "type", "Shop.Pricing.Quote");
+    let (objects, _) = ask(REAL_DUMP, "objects", &["Shop.Pricing.Quote"]);
+    assert!(quote["count"].as_u64().unwrap() <= objects.len() as u64);
+    assert!(retained(quote) > 10 * quote["bytes"].as_u64().unwrap());
+
+    let address = deep[2]["address"].as_str().unwrap();
+    let (path, _) = ask(REAL_DUMP, "path", &[address]);
+    let first: Vec<&Value> = path.iter().filter(|row| row["path"] == 1).collect();
+    let cells = |key: &str| -> Vec<&Value> { first.iter().map(|row| &row[key]).collect() };
+    assert_eq!(
+        cells("field"),
+        [&Value::Null, &"_entries".into(), &"[]".into(), &Value::Null]
+    );
+    assert_eq!(cells("root"), ["static"; 4]);
+    assert_eq!(cells("step"), [0, 1, 2, 3]);
+    assert_eq!(first[0]["type"], "static Shop.Pricing.QuoteCache.Quotes");
+    assert_eq!(first[0]["address"], Value::Null);
+    assert_eq!(
+        (&first[1]["type"], &first[1]["address"]),
+        (&quotes["type"], &quotes["address"])
+    );
+    assert_eq!(first[3]["address"], address);
+    assert_eq!(retained(first[3]), retained(&deep[2]));
+    let keys: Vec<&String> = first[0].as_object().unwrap().keys().collect();
+    assert_eq!(keys.len(), 8);
+
+    // In the middle of an object, and where there is none.
+    let inside = format!("{:x}", u64::from_str_radix(&address[2..], 16).unwrap() + 8);
+    let (same, said) = ask(REAL_DUMP, "path", &[&inside]);
+    assert_eq!(same, path);
+    assert!(said.contains("lies inside of the object at"), "{said}");
+    let (none, said) = ask(REAL_DUMP, "path", &["0x10"]);
+    assert!(
+        none.is_empty() && said.contains("no object at 0x10"),
+        "{said}"
+    );
+}
+
+#[test]
+fn progress_is_told_to_a_pipe_when_it_is_asked_for() {
+    let said = |progress: &[&str]| {
+        let mut arguments = vec!["heap", REAL_DUMP, "dominators", "--limit", "1"];
+        arguments.extend(progress);
+        let output = leakhound(&arguments);
+        assert!(output.status.success(), "{}", err(&output));
+        err(&output)
+    };
+    let stages = said(&["--progress"]);
+    assert!(stages.contains("% finding owners\n"), "{stages}");
+    assert_eq!(said(&[]), said(&["--progress=never"]));
+    assert!(!said(&[]).contains('%'));
 }
 
 /// Holds every view of one process to what the target says.
@@ -348,6 +442,21 @@ fn check(file: &str, report: &Value, what: &str) {
         find(&statics, "field", "Shop.Inventory.Registry.Nothing"),
         &Value::Null
     );
+    let all = &find(&statics, "field", "Shop.Inventory.Registry.All")["address"];
+    let (path, _) = ask(file, "path", &[all.as_str().unwrap()]);
+    let own: Vec<&Value> = path.iter().filter(|r| r["root"] == "static").collect();
+    assert_eq!(own.len(), 2, "{what}: {path:?}");
+    assert_eq!(
+        own[0]["type"], "static Shop.Inventory.Registry.All",
+        "{what}"
+    );
+    assert_eq!(&own[1]["address"], all, "{what}");
+    let (kept, _) = ask(file, "dominators", &["--types"]);
+    let item = find(&kept, "type", "Shop.Inventory.Item");
+    let counted = find(&types, "type", "Shop.Inventory.Item");
+    assert_eq!(item["count"], counted["count"], "{what}");
+    let retained = item["retained_bytes"].as_u64().unwrap();
+    assert!(retained >= counted["bytes"].as_u64().unwrap(), "{what}");
 
     let threads = rows(file, "threads");
     for expected in report["thread_statics"].as_array().unwrap() {

@@ -7,7 +7,9 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Version of the meaning of [`FactSheet`]; moves when a fact changes its meaning.
-pub const SHEET_SCHEMA: u32 = 1;
+///
+/// 2: what a static field owns is called `owned`, no longer `retained`; `retained` is what would go with it.
+pub const SHEET_SCHEMA: u32 = 2;
 
 /// One element of a list fact: column name to value.
 pub type Row = BTreeMap<String, Value>;
@@ -160,6 +162,18 @@ pub struct Completeness {
 }
 
 impl FactSheet {
+    /// Brings a sheet of an older [`SHEET_SCHEMA`] to the words of this one.
+    pub fn upgrade(&mut self) {
+        if self.schema == 1 {
+            for row in self.lists.get_mut("statics").into_iter().flatten() {
+                if let Some(owned) = row.remove("retained") {
+                    row.insert("owned".to_owned(), owned);
+                }
+            }
+            self.schema = 2;
+        }
+    }
+
     /// Records a number of bytes, things or milliseconds. Values past `i64::MAX` saturate.
     pub fn int(&mut self, name: &str, value: u64) {
         let value = i64::try_from(value).unwrap_or(i64::MAX);
@@ -204,6 +218,26 @@ impl FactSheet {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn what_an_old_sheet_called_retained_is_owned() {
+        let row = Row::from([("retained".to_owned(), Value::Int(870))]);
+        let mut sheet = FactSheet {
+            schema: 1,
+            ..FactSheet::default()
+        };
+        for list in ["statics", "queues"] {
+            sheet.lists.insert(list.to_owned(), vec![row.clone()]);
+        }
+        sheet.upgrade();
+        assert_eq!(sheet.schema, SHEET_SCHEMA);
+        let owned = Row::from([("owned".to_owned(), Value::Int(870))]);
+        assert_eq!(sheet.lists["statics"], [owned]);
+        assert_eq!(sheet.lists["queues"], [row]);
+        let once = sheet.clone();
+        sheet.upgrade();
+        assert_eq!(sheet, once);
+    }
 
     #[test]
     fn every_value_reads_back_as_it_was_written() {

@@ -96,7 +96,7 @@ fn a_fingerprint_survives_another_node_count_and_version() {
     sheet.runtime.version = "8.0.33".to_owned();
     let static_row = &mut sheet.lists.get_mut("statics").unwrap()[0];
     static_row.insert("elements".to_owned(), Value::Int(999_999));
-    static_row.insert("retained".to_owned(), Value::Int(800_000_000));
+    static_row.insert("owned".to_owned(), Value::Int(800_000_000));
     let b = judge(&sheet, &RuleSet::shipped());
     assert_eq!(
         a.first().unwrap().fingerprint,
@@ -152,15 +152,15 @@ fn the_json_is_the_contract() {
             "{key}"
         );
     }
-    let retained = finding["evidence"]
+    let owned = finding["evidence"]
         .as_array()
         .unwrap()
         .iter()
-        .find(|e| e["fact"] == "statics.retained")
+        .find(|e| e["fact"] == "statics.owned")
         .unwrap();
-    assert_eq!(retained["value"], 870_000_000);
+    assert_eq!(owned["value"], 870_000_000);
     assert_eq!(
-        (retained["unit"].as_str(), retained["text"].as_str()),
+        (owned["unit"].as_str(), owned["text"].as_str()),
         (Some("bytes"), Some("870 MB"))
     );
     assert_eq!(json["memory"]["commit"], 1_380_000_000);

@@ -28,6 +28,7 @@ fn growth_of_a_static_absorbs_the_static_and_keeps_its_incident() {
         &[&[
             ("field", "Shop.Pricing.QuoteCache.Quotes"),
             ("type", "Dictionary<String, Quote>"),
+            ("owned", "870 MB"),
             ("retained", "870 MB"),
             ("previous", "370 MB"),
             ("delta", "500 MB"),
@@ -69,12 +70,28 @@ fn growth_of_one_static_leaves_another_large_one_standing() {
         "growing_statics",
         &[&[
             ("field", "Shop.Other.list"),
-            ("retained", "100 MB"),
+            ("owned", "100 MB"),
             ("delta", "60 MB"),
             ("steps", "1"),
         ]],
     );
     assert_eq!(first(&sheet).1, "static-root static-root-growth");
+}
+
+#[test]
+fn a_static_that_shares_what_it_owns_says_so() {
+    let mut sheet = leaking_static();
+    sheet.lists.get_mut("statics").unwrap()[0]
+        .insert("retained".to_owned(), Value::Int(41_000_000));
+    let (diagnosis, ranked) = first(&sheet);
+    assert_eq!(ranked, "static-root");
+    let finding = diagnosis.first().unwrap();
+    assert_eq!(finding.explained_bytes, 870_000_000);
+    assert_eq!(
+        finding.message,
+        "Shop.Pricing.QuoteCache.Quotes (static Dictionary<String, Quote>, 412,310 entries) holds 870 MB, 63% of commit; \
+         only 41 MB of that would go with it, others hold the rest too"
+    );
 }
 
 #[test]
@@ -256,8 +273,7 @@ fn not_a_leak_wins_over_a_cause_that_explains_little() {
             ("heap.garbage", "3.3 GB"),
         ],
     );
-    sheet.lists.get_mut("statics").unwrap()[0]
-        .insert("retained".to_owned(), Value::Int(70_000_000));
+    sheet.lists.get_mut("statics").unwrap()[0].insert("owned".to_owned(), Value::Int(70_000_000));
     let (diagnosis, ranked) = first(&sheet);
     assert_eq!(ranked, "garbage-waiting static-root");
     assert_eq!(diagnosis.verdict, Verdict::NotALeak);
@@ -373,12 +389,12 @@ fn what_is_new_ranks_before_what_was_seen() {
             ("memory.commit", "900 MB"),
         ],
     );
-    let cell = |field: &'static str, retained: &'static str| {
+    let cell = |field: &'static str, owned: &'static str| {
         [
             ("field", field),
             ("type", "List<Order>"),
             ("thread_static", "false"),
-            ("retained", retained),
+            ("owned", owned),
         ]
     };
     rows(

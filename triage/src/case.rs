@@ -172,7 +172,7 @@ pub fn read_sheet(path: &Path) -> Result<FactSheet, CaseError> {
             path: path.to_owned(),
             source,
         })?;
-    let sheet: FactSheet =
+    let mut sheet: FactSheet =
         serde_json::from_slice(&bytes[..n]).map_err(|error| bad(error.to_string()))?;
     if sheet.schema == 0 || sheet.schema > leakhound_rules::sheet::SHEET_SCHEMA {
         return Err(bad(format!(
@@ -181,5 +181,6 @@ pub fn read_sheet(path: &Path) -> Result<FactSheet, CaseError> {
             leakhound_rules::sheet::SHEET_SCHEMA
         )));
     }
+    sheet.upgrade();
     Ok(sheet)
 }

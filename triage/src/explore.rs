@@ -3,12 +3,14 @@
 //!
 //! A view is one file and one line in [`VIEWS`]. Views read in the parser child; columns are known on both sides.
 
+mod dominators;
 mod finalizer;
 mod generations;
 mod handles;
 mod map;
 mod modules;
 mod objects;
+pub mod path;
 mod statics;
 mod strings;
 pub mod table;
@@ -18,6 +20,7 @@ mod types;
 use crate::child::Strings;
 use crate::subject::Subject;
 use leakhound_clr::{NoRuntime, Options, Problem, Runtime, TypeId};
+use leakhound_dump::ProcessImage;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use table::{Cell, Column, Table};
@@ -27,6 +30,8 @@ use thiserror::Error;
 pub const VIEWS: &[&View] = &[
     &types::VIEW,
     &objects::VIEW,
+    &dominators::VIEW,
+    &path::VIEW,
     &generations::VIEW,
     &statics::VIEW,
     &handles::VIEW,
@@ -73,7 +78,7 @@ impl View {
 pub struct Query {
     /// Name of the view.
     pub view: String,
-    /// What follows the name of the view: the type for `objects`.
+    /// What follows the name of the view: the type for `objects`, the address for `path`.
     pub argument: Option<String>,
     /// Column to sort by; none: the view's own.
     pub sort: Option<String>,
@@ -85,6 +90,10 @@ pub struct Query {
     pub quick: bool,
     /// `types`: free blocks as a type.
     pub free: bool,
+    /// `dominators`: how far below the roots; none: 1.
+    pub depth: Option<u32>,
+    /// `dominators`: types instead of objects.
+    pub types: bool,
     /// `statics`: fields that are null too; `threads`: threads that the runtime does not know too.
     pub all: bool,
 }
@@ -104,6 +113,12 @@ pub enum ExploreError {
         /// What the dump lacks.
         warnings: Vec<String>,
     },
+    /// The heap has more objects or references than ids.
+    #[error(transparent)]
+    TooLarge(#[from] leakhound_graph::GraphError),
+    /// What should be an address is none.
+    #[error("`{0}` is no address; write it as debuggers do, such as 0x7f0012345678")]
+    BadAddress(String),
     /// There is no such view; a newer parent asked.
     #[error("there is no view called `{0}`")]
     NoView(String),
@@ -146,6 +161,23 @@ impl Scene<'_> {
             last = Runtime::open(&self.subject.image, options);
         }
         last
+    }
+
+    /// The runtime with its process, and whom to tell how far one is.
+    #[expect(
+        clippy::type_complexity,
+        reason = "parts of one scene that are borrowed side by side"
+    )]
+    fn walked(
+        &mut self,
+    ) -> Result<((&Runtime, &ProcessImage), &mut dyn FnMut(f64, &str)), NoRuntime> {
+        self.runtime(false)?;
+        let image = &self.subject.image;
+        // Just put there.
+        let runtime = self.runtime.as_ref().ok_or(NoRuntime::NotDotNet {
+            modules: image.modules.len(),
+        })?;
+        Ok(((runtime, image), &mut *self.at))
     }
 
     fn say(&mut self, share: f64, stage: &str) {

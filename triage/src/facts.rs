@@ -4,6 +4,7 @@ pub mod account;
 mod address_map;
 pub mod collections;
 pub mod collector;
+pub mod dominators;
 pub mod entry;
 pub mod events;
 pub mod exceptions;
@@ -18,6 +19,7 @@ pub mod modules;
 pub mod path;
 pub mod process;
 pub mod resources;
+pub mod roots;
 pub mod rows;
 pub mod settings;
 pub mod statics;
@@ -56,11 +58,13 @@ pub fn write_managed(
             gc.used_bytes = generations.iter().map(|g| g.used).sum();
             at(0.75, "counting types");
             let liveness = types::write(&survey, sheet);
-            gc.live_bytes = Some(liveness.live_bytes);
+            // What waits for its finalizer takes its place until that has run, as if it were alive.
+            gc.live_bytes = Some(liveness.live_bytes + liveness.finalizing_bytes);
             gc.garbage_bytes = Some(liveness.garbage_bytes);
             finalization::write(&survey, sheet);
             handles::write(&survey, sheet);
             statics::write(&survey, sheet);
+            dominators::write(&survey, sheet);
             threads::write(image, &survey, sheet);
             thrown::write(&survey, request.strings, sheet);
             modules::write(&survey, sheet);
@@ -73,7 +77,7 @@ pub fn write_managed(
             waiting::write(&survey, sheet);
             resources::write(&survey, sheet);
             large::write(&survey, sheet);
-            let edges = u64::from(survey.graph.strong_edges());
+            let edges = survey.references;
             let dangling = runtime.completeness().count(Problem::DanglingReference);
             if edges + dangling > 0 {
                 sheet.completeness.references = Some(edges as f64 / (edges + dangling) as f64);

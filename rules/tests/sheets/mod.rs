@@ -196,6 +196,7 @@ pub fn healthy() -> FactSheet {
             ("field", "Shop.Program.host"),
             ("type", "Host"),
             ("thread_static", "false"),
+            ("owned", "11 MB"),
             ("retained", "11 MB"),
         ]],
     );
@@ -252,6 +253,7 @@ pub fn leaking_static() -> FactSheet {
                 ("field", "Shop.Pricing.QuoteCache.Quotes"),
                 ("type", "Dictionary<String, Quote>"),
                 ("thread_static", "false"),
+                ("owned", "870 MB"),
                 ("retained", "870 MB"),
                 ("elements", "412_310"),
                 (
@@ -263,6 +265,7 @@ pub fn leaking_static() -> FactSheet {
                 ("field", "Shop.Program.host"),
                 ("type", "Host"),
                 ("thread_static", "false"),
+                ("owned", "11 MB"),
                 ("retained", "11 MB"),
             ],
         ],

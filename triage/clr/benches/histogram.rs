@@ -11,18 +11,18 @@
 //! a heap on two cores of an EPYC 7003: 56.8 million entries in 9.5 s.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod dumps;
+
+use dumps::setting;
 use leakhound_archive::{SealOptions, SealWriter};
 use leakhound_clr::{Options, Runtime};
-use leakhound_testbed::compiler::{self, Job, References};
-use leakhound_testbed::{App, Version, dumps, runtimes};
-use std::collections::BTreeMap;
+use leakhound_testbed::Version;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Entries per second of ClrMD 4, see above.
 const PEER_ENTRIES_PER_SECOND: f64 = 56.8e6 / 9.5;
-const RUNTIME_CONFIG: &str = r#"{"runtimeOptions":{"tfm":"netcoreapp3.1","rollForward":"LatestMajor","framework":{"name":"Microsoft.NETCore.App","version":"3.1.0"},"configProperties":{"System.Globalization.Invariant":true}}}"#;
 
 fn main() {
     let arguments: Vec<String> = std::env::args()
@@ -49,48 +49,10 @@ fn main() {
     }
 }
 
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |value| value.parse().unwrap())
-}
-
-/// The raw dump of the heap on a runtime, made now if it is not there.
+/// The raw dump of the heap on a runtime.
 fn dump_of(version: Version) -> PathBuf {
-    let folder = std::env::var_os("LEAKHOUND_BENCH_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/leakhound-bench"),
-        PathBuf::from,
-    );
-    std::fs::create_dir_all(&folder).unwrap();
-    let orders = setting("LEAKHOUND_BENCH_ORDERS", 11_400_000);
-    let dump = folder.join(format!("ledger-{}-{orders}.core", version.short()));
-    if dump.is_file() {
-        return dump;
-    }
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/ledger.cs");
-    let dll = folder.join("ledger.dll");
-    let job = Job {
-        name: "ledger".to_owned(),
-        output: dll.clone(),
-        sources: vec![source],
-        references: References::Net31,
-    };
-    compiler::get(&mut |_| {})
-        .unwrap()
-        .compile(&[job], &mut |_| {})
-        .unwrap();
-    std::fs::write(folder.join("ledger.runtimeconfig.json"), RUNTIME_CONFIG).unwrap();
-    let root = runtimes::get(version).unwrap();
-    let app = App {
-        name: "ledger".to_owned(),
-        dll,
-        settings: BTreeMap::new(),
-    };
-    // A large youngest generation: the heap is built in seconds.
-    let launch = app.on(&root).setting("GCgen0size", "10000000");
-    let service = launch.arg(&orders.to_string()).start().unwrap();
-    let partial = dump.with_extension("partial");
-    dumps::createdump(&root, service.pid(), dumps::Kind::Full, &partial).unwrap();
-    std::fs::rename(partial, &dump).unwrap();
-    dump
+    let orders = setting("LEAKHOUND_BENCH_ORDERS", 11_400_000).to_string();
+    dumps::dump_of("ledger", version, &[&orders])
 }
 
 /// The dump as Leakhound would keep it.

@@ -25,7 +25,7 @@ pub struct References<'a> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Edges {
     /// The targets of object `i` are `targets[starts[i]..starts[i + 1]]`.
-    pub starts: Vec<u64>,
+    pub starts: Vec<u32>,
     /// Indices of objects. The same target may occur twice.
     pub targets: Vec<u32>,
 }
@@ -57,6 +57,12 @@ impl Runtime {
     /// that handles add (`ConditionalWeakTable`) are not: see [`Runtime::handles`].
     #[must_use]
     pub fn edges(&self, snapshot: &Snapshot) -> Edges {
+        self.edges_except(snapshot, |_| false)
+    }
+
+    /// As [`Self::edges`]; objects of which `skip` is true have none.
+    #[must_use]
+    pub fn edges_except(&self, snapshot: &Snapshot, skip: impl Fn(u32) -> bool + Sync) -> Edges {
         let pieces: Vec<(Vec<u32>, Vec<u32>)> = snapshot
             .pieces(PIECE_OBJECTS)
             .into_par_iter()
@@ -67,7 +73,9 @@ impl Runtime {
                     let mut targets = Vec::new();
                     for index in piece {
                         let before = targets.len();
-                        references.each(index, |target| targets.push(target));
+                        if !skip(index) {
+                            references.each(index, |target| targets.push(target));
+                        }
                         counts.push(u32::try_from(targets.len() - before).unwrap_or(u32::MAX));
                     }
                     targets.shrink_to_fit();
@@ -75,21 +83,33 @@ impl Runtime {
                 },
             )
             .collect();
+        let total: usize = pieces.iter().map(|(_, targets)| targets.len()).sum();
         let mut edges = Edges {
             starts: Vec::with_capacity(snapshot.len() + 1),
-            targets: Vec::new(),
+            targets: Vec::with_capacity(total.min(u32::MAX as usize)),
         };
-        edges
-            .targets
-            .reserve_exact(pieces.iter().map(|(_, t)| t.len()).sum());
         edges.starts.push(0);
-        let mut end = 0;
+        let mut end = 0u32;
+        let mut whole = true;
+        // Each piece is given back as soon as it is copied.
         for (counts, targets) in pieces {
-            edges.starts.extend(counts.into_iter().map(|count| {
-                end += u64::from(count);
-                end
-            }));
-            edges.targets.extend_from_slice(&targets);
+            whole &= u32::try_from(edges.targets.len() + targets.len()).is_ok();
+            if whole {
+                edges.starts.extend(counts.into_iter().map(|count| {
+                    end += count;
+                    end
+                }));
+                edges.targets.extend_from_slice(&targets);
+            } else {
+                edges.starts.extend(counts.into_iter().map(|_| end));
+            }
+        }
+        if !whole {
+            self.log.count(Problem::LimitReached);
+            self.log.note(
+                "The heap has more than 4,294,967,295 references: those of its last objects were left out."
+                    .into(),
+            );
         }
         edges
     }

@@ -1,6 +1,6 @@
 //! Snapshot: every object by a small number, in address order.
 //!
-//! Per object: 4 bytes of address, 4 of type, 4 of size. One bit per 8 bytes of heap finds the object at an address.
+//! Per object: 4 bytes of address, 4 of type, 2 of size. One bit per 8 bytes of heap finds the object at an address.
 
 use crate::completeness::Problem;
 use crate::range_index::RangeIndex;
@@ -16,7 +16,7 @@ pub struct Snapshot {
     index: RangeIndex,
     offsets: Vec<u32>,
     types: Vec<u32>,
-    sizes: Vec<u32>,
+    sizes: Sizes,
     bits: Vec<u64>,
     ranks: Vec<u32>,
     stats: Vec<(HeapRange, RangeStats)>,
@@ -37,11 +37,52 @@ struct SnapshotRange {
 /// Words of the bitmap that share one entry of `ranks`.
 const RANK_WORDS: usize = 2;
 
+/// Sizes of objects in granules of 8 bytes, by index.
+#[derive(Default)]
+struct Sizes {
+    /// [`LARGE`] for those that do not fit.
+    small: Vec<u16>,
+    /// Index and size of the others, by index. They have half a megabyte each: there are few.
+    large: Vec<(u32, u32)>,
+}
+
+/// Stands for the size of a large object.
+const LARGE: u16 = u16::MAX;
+
+impl Sizes {
+    fn push(&mut self, granules: u32) {
+        let small = u16::try_from(granules).unwrap_or(LARGE);
+        if small == LARGE {
+            self.large.push((self.small.len() as u32, granules));
+        }
+        self.small.push(small);
+    }
+
+    fn extend(&mut self, other: &Self) {
+        let first = self.small.len() as u32;
+        self.small.extend_from_slice(&other.small);
+        let large = other.large.iter();
+        self.large
+            .extend(large.map(|(index, granules)| (first + index, *granules)));
+    }
+
+    #[inline]
+    fn granules(&self, index: u32) -> u32 {
+        match self.small[index as usize] {
+            LARGE => {
+                let at = self.large.binary_search_by_key(&index, |large| large.0);
+                at.map_or(0, |at| self.large[at].1)
+            }
+            small => small.into(),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Piece {
     offsets: Vec<u32>,
     types: Vec<u32>,
-    sizes: Vec<u32>,
+    sizes: Sizes,
 }
 
 impl Piece {
@@ -49,7 +90,7 @@ impl Piece {
     fn shrink(&mut self) {
         self.offsets.shrink_to_fit();
         self.types.shrink_to_fit();
-        self.sizes.shrink_to_fit();
+        self.sizes.small.shrink_to_fit();
     }
 }
 
@@ -93,7 +134,10 @@ impl Runtime {
             index: RangeIndex::default(),
             offsets: Vec::with_capacity(total),
             types: Vec::with_capacity(total),
-            sizes: Vec::with_capacity(total),
+            sizes: Sizes {
+                small: Vec::with_capacity(total),
+                large: Vec::new(),
+            },
             bits: Vec::new(),
             ranks: Vec::new(),
             stats: Vec::with_capacity(pieces.len()),
@@ -130,7 +174,7 @@ impl Runtime {
             });
             snapshot.offsets.extend_from_slice(&piece.offsets);
             snapshot.types.extend_from_slice(&piece.types);
-            snapshot.sizes.extend_from_slice(&piece.sizes);
+            snapshot.sizes.extend(&piece.sizes);
             snapshot.stats.push((range, stats));
         }
         let starts: Vec<u64> = snapshot.ranges.iter().map(|r| r.range.start).collect();
@@ -181,7 +225,7 @@ impl Snapshot {
     /// Bytes of an object (capped at 32 GB).
     #[must_use]
     pub fn size(&self, index: u32) -> u64 {
-        u64::from(self.sizes[index as usize]) * 8
+        u64::from(self.sizes.granules(index)) * 8
     }
 
     /// Address of an object.

@@ -5,8 +5,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use leakhound_graph::{DominatorTree, Dominators, Follow, Graph, Marker, Roots, ShortestPaths};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use leakhound_graph::{DominatorTree, Dominators, Follow, Graph, Marker, Owners, Roots};
 use petgraph::algo::dominators::simple_fast;
 use petgraph::visit::{GraphBase, GraphRef, IntoNeighbors, Visitable};
 
@@ -71,7 +71,7 @@ fn roots(ends: &[u32]) -> Roots {
 }
 
 fn dominators(graph: &Graph, roots: &Roots) -> Dominators {
-    Dominators::compute(graph, roots, Follow::LIVE).unwrap_or_else(|e| panic!("{e}"))
+    Dominators::compute(graph, roots, Follow::LIVE, |_| 0).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// Our graph as `petgraph` sees it: the same rows, so that only the algorithms differ. The last id is the top.
@@ -134,6 +134,7 @@ fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
 fn compare(name: &str, graph: &Graph, ends: &[u32]) {
     let roots = roots(ends);
     let (ours, our_time) = timed(|| dominators(graph, &roots));
+    let ours = DominatorTree::new(ours, 8, |_| 24);
     let top = graph.nodes();
     let (theirs, their_time) = timed(|| simple_fast(Peer { graph, ends }, top));
     for node in 0..graph.nodes() {
@@ -180,17 +181,21 @@ fn benches(c: &mut Criterion) {
         });
     });
     group.bench_function("dominators", |b| b.iter(|| dominators(&graph, &one)));
-    let computed = dominators(&graph, &one);
     group.bench_function("tree and retained sizes", |b| {
-        b.iter(|| DominatorTree::new(&computed, |_| 24).total())
+        b.iter_batched(
+            || dominators(&graph, &one),
+            |computed| DominatorTree::new(computed, 8, |_| 24).total(),
+            BatchSize::PerIteration,
+        );
     });
-    let tree = DominatorTree::new(&computed, |_| 24);
+    let tree = DominatorTree::new(dominators(&graph, &one), 8, |_| 24);
     group.bench_function("retained by type", |b| {
         b.iter(|| tree.retained_by_type(1000, |n| n % 1000))
     });
-    group.bench_function("shortest paths", |b| {
-        b.iter(|| ShortestPaths::compute(&graph, &one, Follow::LIVE, |_| Some(0)));
+    group.bench_function("owners", |b| {
+        b.iter(|| Owners::assign(&graph, &one, Follow::LIVE, |_| 0));
     });
+    group.bench_function("the other way round", |b| b.iter(|| graph.reversed()));
     group.finish();
 }
 

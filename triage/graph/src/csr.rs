@@ -101,6 +101,56 @@ impl Csr {
         Ok((Self { offsets, targets }, dropped))
     }
 
+    /// Takes rows that are there already: node `i` has the targets `targets[starts[i]..starts[i + 1]]`. No copy is made.
+    ///
+    /// # Errors
+    /// [`GraphError::TooManyEdges`]; [`GraphError::BadRows`] when the starts do not rise from 0 to the number of targets, or a
+    /// target is no node.
+    pub fn from_rows(starts: Vec<u32>, targets: Vec<u32>) -> Result<Self, GraphError> {
+        if targets.len() as u64 > MAX_EDGES {
+            return Err(GraphError::TooManyEdges {
+                edges: targets.len() as u64,
+                max: MAX_EDGES,
+            });
+        }
+        let nodes = starts.len().saturating_sub(1);
+        let whole = starts.first() == Some(&0) && starts.last() == Some(&(targets.len() as u32));
+        if !whole
+            || !starts.par_windows(2).all(|pair| pair[0] <= pair[1])
+            || !targets.par_iter().all(|target| (*target as usize) < nodes)
+        {
+            return Err(GraphError::BadRows);
+        }
+        Ok(Self {
+            offsets: starts,
+            targets,
+        })
+    }
+
+    /// The same edges the other way round. O(n + e).
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        let mut offsets = vec![0u32; self.offsets.len()];
+        for target in &self.targets {
+            offsets[*target as usize] += 1;
+        }
+        let mut end = 0;
+        for slot in &mut offsets {
+            end += *slot;
+            *slot = end;
+        }
+        // Filled from the back: each slot ends up at the start of its row.
+        let mut targets = vec![0u32; self.targets.len()];
+        for from in (0..self.nodes()).rev() {
+            for target in self.row(from).iter().rev() {
+                let slot = &mut offsets[*target as usize];
+                *slot -= 1;
+                targets[*slot as usize] = from;
+            }
+        }
+        Self { offsets, targets }
+    }
+
     /// Number of nodes.
     #[must_use]
     pub fn nodes(&self) -> u32 {
@@ -239,6 +289,25 @@ mod tests {
         let (empty, _) = Csr::build(0, |_, _| {})?;
         assert_eq!((empty.nodes(), empty.edges()), (0, 0));
         Ok(())
+    }
+
+    #[test]
+    fn rows_are_taken_as_they_are_or_refused() {
+        let rows = Csr::from_rows(vec![0, 2, 2, 3], vec![1, 2, 0]);
+        let rows = rows.unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((rows.row(0), rows.row(2)), (&[1, 2][..], &[0][..]));
+        let back = rows.reversed();
+        let rows_back: Vec<&[u32]> = (0..3).map(|i| back.row(i)).collect();
+        assert_eq!(rows_back, [&[2][..], &[0], &[0]]);
+        for (starts, targets) in [
+            (vec![], vec![]),
+            (vec![0, 1], vec![1]),
+            (vec![0, 1], vec![]),
+            (vec![1, 1], vec![0]),
+            (vec![0, 2, 1, 2], vec![0, 0]),
+        ] {
+            assert_eq!(Csr::from_rows(starts, targets), Err(GraphError::BadRows));
+        }
     }
 
     #[test]

@@ -1,4 +1,7 @@
 //! Retained sizes: what would go if a node went.
+//!
+//! The tree is kept in its own preorder: what a node dominates is one stretch of positions, its children follow one another, and
+//! "is this below that" is a comparison of numbers.
 
 use crate::dominators::{Dominators, Holder, NONE};
 use crate::roots::GroupId;
@@ -8,12 +11,43 @@ const MAX_DESCENT: u32 = 1000;
 /// Eclipse MAT's ratio: a child that retains less than this share of its parent is a "big drop".
 pub const BIG_DROP: f64 = 0.7;
 
-/// The dominator tree with retained sizes: 16 bytes per reachable node beside the [`Dominators`].
-pub struct DominatorTree<'d> {
-    dominators: &'d Dominators,
-    first_child: Vec<u32>,
-    next_sibling: Vec<u32>,
-    retained: Vec<u64>,
+/// The dominator tree with retained sizes: 20 bytes per reachable node, 24 when they add up to more than [`u32::MAX`] granules.
+pub struct DominatorTree {
+    nodes: u32,
+    groups: u32,
+    /// Position to vertex: node, `nodes + group`, or `nodes + groups` for the top (position 0).
+    vertex: Vec<u32>,
+    /// Position to that of the immediate dominator; 0 for the top itself.
+    above: Vec<u32>,
+    /// Position to the one after all that it dominates.
+    end: Vec<u32>,
+    retained: Amounts,
+    /// Node to position.
+    position: Vec<u32>,
+    group_position: Vec<u32>,
+}
+
+/// Sums of bytes, in granules of which every size is a multiple.
+struct Amounts {
+    granule_bytes: u64,
+    granules: Granules,
+}
+
+enum Granules {
+    /// All together fit.
+    Narrow(Vec<u32>),
+    Wide(Vec<u64>),
+}
+
+impl Amounts {
+    #[inline]
+    fn bytes(&self, at: u32) -> u64 {
+        let granules = match &self.granules {
+            Granules::Narrow(all) => all.get(at as usize).map_or(0, |n| u64::from(*n)),
+            Granules::Wide(all) => all.get(at as usize).copied().unwrap_or(0),
+        };
+        granules.saturating_mul(self.granule_bytes)
+    }
 }
 
 /// What the objects of one type hold.
@@ -39,110 +73,230 @@ pub struct Accumulation {
     pub depth: u32,
 }
 
-impl<'d> DominatorTree<'d> {
-    /// Builds the tree and adds up sizes. O(n).
+impl DominatorTree {
+    /// Builds the tree and adds up sizes, which are multiples of `granule_bytes` (what is beyond a multiple is cut off).
+    /// O(n); while it runs it needs 4 to 8 bytes per node beyond what it keeps.
     #[must_use]
-    pub fn new(dominators: &'d Dominators, size: impl Fn(u32) -> u64) -> Self {
-        let idom = dominators.idoms();
-        let n = idom.len();
-        let mut first_child = vec![NONE; n];
-        let mut next_sibling = vec![NONE; n];
-        let mut retained: Vec<u64> = (0..n as u32)
-            .map(|number| dominators.node_at(number).map_or(0, &size))
-            .collect();
+    pub fn new(dominators: Dominators, granule_bytes: u64, size: impl Fn(u32) -> u64) -> Self {
+        let granule_bytes = granule_bytes.max(1);
+        let (nodes, groups, order, idom) = dominators.into_parts();
+        let granules = |vertex: u32| {
+            if vertex < nodes {
+                size(vertex) / granule_bytes
+            } else {
+                0
+            }
+        };
+        let total: u64 = order
+            .iter()
+            .fold(0, |sum: u64, v| sum.saturating_add(granules(*v)));
         // A dominator has a smaller preorder number than what it dominates.
-        for number in (1..n).rev() {
-            let above = idom[number] as usize;
-            next_sibling[number] = first_child[above];
-            first_child[above] = number as u32;
-            retained[above] = retained[above].saturating_add(retained[number]);
+        let mut count = vec![1u32; order.len()];
+        for number in (1..order.len()).rev() {
+            count[idom[number] as usize] += count[number];
+        }
+        // First the position of the next child of each vertex, which in the end is the end of its stretch.
+        let mut end = vec![0u32; order.len()];
+        end[0] = 1;
+        for number in 1..order.len() {
+            let next = &mut end[idom[number] as usize];
+            let own = *next;
+            *next += count[number];
+            end[number] = own + 1;
+        }
+        let start = |number: u32| end[number as usize] - count[number as usize];
+
+        let mut vertex = vec![0u32; order.len()];
+        for (number, v) in (0u32..).zip(&order) {
+            vertex[start(number) as usize] = *v;
+        }
+        drop(order);
+        let mut above = vec![0u32; idom.len()];
+        for (number, dominator) in (0u32..).zip(&idom) {
+            above[start(number) as usize] = start(*dominator);
+        }
+        drop(idom);
+        let mut ends = vec![0u32; end.len()];
+        for number in 0..end.len() as u32 {
+            ends[start(number) as usize] = end[number as usize];
+        }
+        drop((end, count));
+
+        let granules = if u32::try_from(total).is_ok() {
+            let mut sums: Vec<u32> = vertex.iter().map(|v| granules(*v) as u32).collect();
+            for at in (1..sums.len()).rev() {
+                sums[above[at] as usize] += sums[at];
+            }
+            Granules::Narrow(sums)
+        } else {
+            let mut sums: Vec<u64> = vertex.iter().map(|v| granules(*v)).collect();
+            for at in (1..sums.len()).rev() {
+                let parent = above[at] as usize;
+                sums[parent] = sums[parent].saturating_add(sums[at]);
+            }
+            Granules::Wide(sums)
+        };
+        let mut position = vec![NONE; nodes as usize];
+        let mut group_position = vec![NONE; groups as usize];
+        for (at, v) in (0u32..).zip(&vertex) {
+            if *v < nodes {
+                position[*v as usize] = at;
+            } else if *v - nodes < groups {
+                group_position[(*v - nodes) as usize] = at;
+            }
         }
         Self {
-            dominators,
-            first_child,
-            next_sibling,
-            retained,
+            nodes,
+            groups,
+            vertex,
+            above,
+            end: ends,
+            retained: Amounts {
+                granule_bytes,
+                granules,
+            },
+            position,
+            group_position,
         }
     }
 
     /// Bytes that would go if `node` went; 0 when no root reaches it.
     #[must_use]
+    #[inline]
     pub fn retained(&self, node: u32) -> u64 {
-        self.dominators
-            .number_of(node)
-            .map_or(0, |n| self.retained[n as usize])
+        self.position_of(node)
+            .map_or(0, |at| self.retained.bytes(at))
     }
 
     /// Bytes that only this group of roots holds.
     #[must_use]
     pub fn retained_by_group(&self, group: GroupId) -> u64 {
-        self.dominators
-            .number_of_group(group)
-            .map_or(0, |n| self.retained[n as usize])
+        self.at(Holder::Group(group))
+            .map_or(0, |at| self.retained.bytes(at))
+    }
+
+    /// Bytes that one or another of some nodes dominates, each byte once: a lower bound of what would go if all went.
+    #[must_use]
+    pub fn retained_together(&self, nodes: impl IntoIterator<Item = u32>) -> u64 {
+        let mut positions: Vec<u32> = nodes
+            .into_iter()
+            .filter_map(|node| self.position_of(node))
+            .collect();
+        positions.sort_unstable();
+        let (mut bytes, mut end) = (0u64, 0);
+        for at in positions {
+            // What lies below the one before is counted with it.
+            if at >= end {
+                bytes = bytes.saturating_add(self.retained.bytes(at));
+                end = self.end[at as usize];
+            }
+        }
+        bytes
     }
 
     /// Bytes of everything that the roots reach.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.retained.first().copied().unwrap_or(0)
+        self.retained.bytes(0)
+    }
+
+    /// Number of nodes that the roots reach.
+    #[must_use]
+    pub fn reachable(&self) -> u32 {
+        self.vertex.len() as u32 - 1 - self.groups
+    }
+
+    /// Immediate dominator of `node`; `None` when no root reaches it.
+    #[must_use]
+    pub fn idom(&self, node: u32) -> Option<Holder> {
+        let at = self.position_of(node)?;
+        Some(self.holder(self.above[at as usize]))
+    }
+
+    /// Dominators of `node` from the nearest outwards; ends with a group or [`Holder::Several`].
+    pub fn chain(&self, node: u32) -> impl Iterator<Item = Holder> {
+        let mut at = self.position_of(node);
+        std::iter::from_fn(move || {
+            let next = self.above[at? as usize];
+            let holder = self.holder(next);
+            at = matches!(holder, Holder::Node(_)).then_some(next);
+            Some(holder)
+        })
+    }
+
+    /// Whether `holder` dominates `node`; every node dominates itself.
+    #[must_use]
+    pub fn dominates(&self, holder: Holder, node: u32) -> bool {
+        let (Some(above), Some(at)) = (self.at(holder), self.position_of(node)) else {
+            return false;
+        };
+        (above..self.end[above as usize]).contains(&at)
     }
 
     /// What `holder` dominates directly, with retained bytes, in no particular order.
     pub fn children(&self, holder: Holder) -> impl Iterator<Item = (Holder, u64)> {
-        let mut at = self
-            .number(holder)
-            .map_or(NONE, |n| self.first_child[n as usize]);
+        let at = self.at(holder);
+        self.positions_below(at)
+            .map(|at| (self.holder(at), self.retained.bytes(at)))
+    }
+
+    /// Positions of the children of a position.
+    fn positions_below(&self, parent: Option<u32>) -> impl Iterator<Item = u32> {
+        let (mut next, end) = parent.map_or((0, 0), |at| (at + 1, self.end[at as usize]));
         std::iter::from_fn(move || {
-            let number = at;
-            at = *self.next_sibling.get(number as usize)?;
-            Some((
-                self.dominators.holder(number),
-                self.retained[number as usize],
-            ))
+            let at = (next < end).then_some(next)?;
+            next = self.end[at as usize];
+            Some(at)
         })
     }
 
-    /// Retained bytes by type, without counting an object under another of its type. O(n), no stack.
+    /// Number of nodes that have fewer than `depth` other nodes above them: 1 for those that roots hold. O(their number).
+    #[must_use]
+    pub fn nodes_within(&self, depth: u32) -> u64 {
+        let mut count = 0;
+        let mut open: Vec<u32> = Vec::new();
+        let mut at = 1;
+        while let Some(vertex) = self.vertex.get(at as usize) {
+            while open.last().is_some_and(|end| *end <= at) {
+                open.pop();
+            }
+            let end = self.end[at as usize];
+            if *vertex >= self.nodes {
+                at += 1;
+            } else if (open.len() as u64) < u64::from(depth) {
+                count += 1;
+                open.push(end);
+                at += 1;
+            } else {
+                at = end;
+            }
+        }
+        count
+    }
+
+    /// Retained bytes by type, without counting an object under another of its type. O(n); memory by depth and types.
     ///
     /// Nodes whose type is not below `types` are passed over.
     #[must_use]
     pub fn retained_by_type(&self, types: u32, type_of: impl Fn(u32) -> u32) -> Vec<TypeRetained> {
         let mut totals = vec![TypeRetained::default(); types as usize];
-        // How many objects of each type lie on the path from the top to where we are.
-        let mut open = vec![0u32; types as usize];
-        let idom = self.dominators.idoms();
-        let type_at = |number: u32| {
-            let t = type_of(self.dominators.node_at(number)?);
-            (t < types).then_some(t as usize)
-        };
-        let mut at = 0u32;
-        loop {
-            if let Some(t) = type_at(at) {
-                totals[t].count += 1;
-                if open[t] == 0 {
-                    totals[t].bytes = totals[t].bytes.saturating_add(self.retained[at as usize]);
-                }
-                open[t] += 1;
-            }
-            if self.first_child[at as usize] != NONE {
-                at = self.first_child[at as usize];
+        // Where the outermost object of each type that we are below of ends.
+        let mut covered = vec![0u32; types as usize];
+        for (at, vertex) in (0u32..).zip(&self.vertex) {
+            if *vertex >= self.nodes {
                 continue;
             }
-            loop {
-                if let Some(t) = type_at(at) {
-                    open[t] -= 1;
-                }
-                if at == 0 {
-                    return totals;
-                }
-                let sibling = self.next_sibling[at as usize];
-                if sibling != NONE {
-                    at = sibling;
-                    break;
-                }
-                at = idom[at as usize];
+            let t = type_of(*vertex) as usize;
+            let (Some(total), Some(covered)) = (totals.get_mut(t), covered.get_mut(t)) else {
+                continue;
+            };
+            total.count += 1;
+            if at >= *covered {
+                total.bytes = total.bytes.saturating_add(self.retained.bytes(at));
+                *covered = self.end[at as usize];
             }
         }
+        totals
     }
 
     /// Descends from `holder` to the largest child as long as that retains at least `ratio` ([`BIG_DROP`]) of its
@@ -151,47 +305,62 @@ impl<'d> DominatorTree<'d> {
     /// A chain that never spreads out (a linked list) within 1,000 steps is its own accumulation point: `holder`.
     #[must_use]
     pub fn accumulation_point(&self, holder: Holder, ratio: f64) -> Option<Accumulation> {
-        let start = self.number(holder)?;
+        let start = self.at(holder)?;
         let mut at = start;
         for depth in 0..MAX_DESCENT {
-            let own = self.retained[at as usize];
-            let (child, largest) = self.largest_child(at);
-            if child == NONE || (largest as f64) < own as f64 * ratio {
-                return Some(self.accumulation(at, largest, depth));
+            let own = self.retained.bytes(at);
+            match self.largest_child(at) {
+                Some((child, largest)) if largest as f64 >= own as f64 * ratio => at = child,
+                largest => return Some(self.accumulation(at, largest, depth)),
             }
-            at = child;
         }
-        let (_, largest) = self.largest_child(start);
-        Some(self.accumulation(start, largest, 0))
+        Some(self.accumulation(start, self.largest_child(start), 0))
     }
 
-    fn accumulation(&self, number: u32, largest_child_bytes: u64, depth: u32) -> Accumulation {
+    fn accumulation(&self, at: u32, largest: Option<(u32, u64)>, depth: u32) -> Accumulation {
         Accumulation {
-            holder: self.dominators.holder(number),
-            retained_bytes: self.retained[number as usize],
-            largest_child_bytes,
+            holder: self.holder(at),
+            retained_bytes: self.retained.bytes(at),
+            largest_child_bytes: largest.map_or(0, |(_, bytes)| bytes),
             depth,
         }
     }
 
-    fn largest_child(&self, number: u32) -> (u32, u64) {
-        let mut best = (NONE, 0);
-        let mut at = self.first_child[number as usize];
-        while at != NONE {
-            let bytes = self.retained[at as usize];
-            if best.0 == NONE || bytes > best.1 {
-                best = (at, bytes);
-            }
-            at = self.next_sibling[at as usize];
-        }
-        best
+    fn largest_child(&self, at: u32) -> Option<(u32, u64)> {
+        let children = self.positions_below(Some(at));
+        children
+            .map(|child| (child, self.retained.bytes(child)))
+            .max_by_key(|(child, bytes)| (*bytes, std::cmp::Reverse(*child)))
     }
 
-    fn number(&self, holder: Holder) -> Option<u32> {
+    /// The child of `holder` that retains most.
+    #[must_use]
+    pub fn heaviest_child(&self, holder: Holder) -> Option<(Holder, u64)> {
+        let (child, bytes) = self.largest_child(self.at(holder)?)?;
+        Some((self.holder(child), bytes))
+    }
+
+    fn position_of(&self, node: u32) -> Option<u32> {
+        let at = self.position.get(node as usize).copied();
+        at.filter(|at| *at != NONE)
+    }
+
+    fn at(&self, holder: Holder) -> Option<u32> {
         match holder {
-            Holder::Node(node) => self.dominators.number_of(node),
-            Holder::Group(group) => self.dominators.number_of_group(group),
+            Holder::Node(node) => self.position_of(node),
+            Holder::Group(group) => self.group_position.get(group.0 as usize).copied(),
             Holder::Several => Some(0),
+        }
+    }
+
+    fn holder(&self, at: u32) -> Holder {
+        let vertex = self.vertex[at as usize];
+        if vertex < self.nodes {
+            Holder::Node(vertex)
+        } else if vertex - self.nodes < self.groups {
+            Holder::Group(GroupId(vertex - self.nodes))
+        } else {
+            Holder::Several
         }
     }
 }

@@ -26,7 +26,7 @@ pub enum Holder {
     Several,
 }
 
-/// Immediate dominators of everything that the roots reach: 12 bytes per node.
+/// Immediate dominators of everything that the roots reach: 8 bytes per reachable node.
 pub struct Dominators {
     nodes: u32,
     groups: u32,
@@ -34,18 +34,34 @@ pub struct Dominators {
     order: Vec<u32>,
     /// Preorder number to that of the immediate dominator; 0 for the top itself.
     idom: Vec<u32>,
-    /// Node to preorder number.
-    number: Vec<u32>,
-    group_number: Vec<u32>,
 }
 
-impl Dominators {
-    /// Computes the dominators. While it runs it needs 16 bytes per reachable node, 4 bytes per edge outside the
-    /// depth-first tree, and for a path of `k` nodes a stack of up to 4 `k` bytes.
+/// The part of the work that needs the graph; [`Search::solve`] does the rest without it.
+pub struct Search {
+    nodes: u32,
+    groups: u32,
+    order: Vec<u32>,
+    parent: Vec<u32>,
+    starts: Vec<u32>,
+    preds: Vec<u32>,
+}
+
+impl Search {
+    /// Walks the graph and gathers predecessors. While it runs it needs 16 bytes per reachable node, 4 per node of the
+    /// deepest path and 4 per edge outside the depth-first tree; the numbers of nodes (4 bytes each) are not kept.
+    ///
+    /// `rank` orders kinds of roots: a node belongs to the lowest rank that reaches it, and what reaches it from a higher rank,
+    /// root or node, counts for nothing. Retained sizes then are those of a heap without the higher ranks: a doubtful root
+    /// never takes anything away from a sure one.
     ///
     /// # Errors
     /// [`GraphError::TooManyNodes`], [`GraphError::TooManyEdges`].
-    pub fn compute(graph: &Graph, roots: &Roots, follow: Follow) -> Result<Self, GraphError> {
+    pub fn new(
+        graph: &Graph,
+        roots: &Roots,
+        follow: Follow,
+        rank: impl Fn(u8) -> u8,
+    ) -> Result<Self, GraphError> {
         let (nodes, groups) = (graph.nodes(), roots.groups());
         if u64::from(nodes) + u64::from(groups) > MAX_NODES {
             return Err(GraphError::TooManyNodes {
@@ -54,48 +70,44 @@ impl Dominators {
                 max: MAX_NODES,
             });
         }
-        let space = Space::new(graph, roots, follow);
+        let space = Space::new(graph, roots, follow, rank);
         let walk = Walk::depth_first(&space);
         let (starts, preds) = predecessors(&space, &walk)?;
-        let Walk {
-            order,
-            parent,
-            number,
-            group_number,
-        } = walk;
-        let idom = semi_nca(parent, &starts, &preds);
+        let Walk { order, parent, .. } = walk;
         Ok(Self {
             nodes,
             groups,
             order,
-            idom,
-            number,
-            group_number,
+            parent,
+            starts,
+            preds,
         })
     }
 
-    /// Immediate dominator of `node`; `None` when no root reaches it.
+    /// Finds the immediate dominators. While it runs it needs 12 further bytes per reachable node.
     #[must_use]
-    pub fn idom(&self, node: u32) -> Option<Holder> {
-        let number = self.number_of(node)?;
-        Some(self.holder(self.idom[number as usize]))
+    pub fn solve(self) -> Dominators {
+        Dominators {
+            nodes: self.nodes,
+            groups: self.groups,
+            order: self.order,
+            idom: semi_nca(self.parent, self.starts, self.preds),
+        }
     }
+}
 
-    /// Dominators of `node` from the nearest outwards; ends with a group or [`Holder::Several`].
-    pub fn chain(&self, node: u32) -> impl Iterator<Item = Holder> {
-        let mut at = self.number_of(node);
-        std::iter::from_fn(move || {
-            let next = self.idom[at? as usize];
-            let holder = self.holder(next);
-            at = matches!(holder, Holder::Node(_)).then_some(next);
-            Some(holder)
-        })
-    }
-
-    /// Whether a root reaches `node`.
-    #[must_use]
-    pub fn is_reachable(&self, node: u32) -> bool {
-        self.number_of(node).is_some()
+impl Dominators {
+    /// Computes the dominators: [`Search::new`] and [`Search::solve`] in one.
+    ///
+    /// # Errors
+    /// [`GraphError::TooManyNodes`], [`GraphError::TooManyEdges`].
+    pub fn compute(
+        graph: &Graph,
+        roots: &Roots,
+        follow: Follow,
+        rank: impl Fn(u8) -> u8,
+    ) -> Result<Self, GraphError> {
+        Ok(Search::new(graph, roots, follow, rank)?.solve())
     }
 
     /// Number of nodes that the roots reach.
@@ -104,42 +116,9 @@ impl Dominators {
         self.order.len() as u32 - 1 - self.groups
     }
 
-    /// Nodes of the graph, reachable or not.
-    #[must_use]
-    pub fn nodes(&self) -> u32 {
-        self.nodes
-    }
-
-    pub(crate) fn number_of(&self, node: u32) -> Option<u32> {
-        self.number
-            .get(node as usize)
-            .copied()
-            .filter(|&n| n != NONE)
-    }
-
-    pub(crate) fn number_of_group(&self, group: GroupId) -> Option<u32> {
-        self.group_number.get(group.0 as usize).copied()
-    }
-
-    pub(crate) fn idoms(&self) -> &[u32] {
-        &self.idom
-    }
-
-    pub(crate) fn holder(&self, number: u32) -> Holder {
-        let vertex = self.order[number as usize];
-        if vertex < self.nodes {
-            Holder::Node(vertex)
-        } else if vertex - self.nodes < self.groups {
-            Holder::Group(GroupId(vertex - self.nodes))
-        } else {
-            Holder::Several
-        }
-    }
-
-    /// The node with this preorder number, unless it stands for a group or the top.
-    pub(crate) fn node_at(&self, number: u32) -> Option<u32> {
-        let vertex = self.order[number as usize];
-        (vertex < self.nodes).then_some(vertex)
+    /// Nodes, groups, vertices by preorder number, immediate dominators by preorder number.
+    pub(crate) fn into_parts(self) -> (u32, u32, Vec<u32>, Vec<u32>) {
+        (self.nodes, self.groups, self.order, self.idom)
     }
 }
 
@@ -149,18 +128,25 @@ struct Space<'g> {
     follow: Follow,
     nodes: u32,
     groups: u32,
+    /// Groups with the ranks of their kinds, lowest first.
+    ranked: Vec<(u8, u32)>,
     group_starts: Vec<u32>,
     group_nodes: Vec<u32>,
 }
 
 impl<'g> Space<'g> {
-    fn new(graph: &'g Graph, roots: &Roots, follow: Follow) -> Self {
+    fn new(graph: &'g Graph, roots: &Roots, follow: Follow, rank: impl Fn(u8) -> u8) -> Self {
         let (group_starts, group_nodes) = roots.rows(graph.nodes());
+        let mut ranked: Vec<(u8, u32)> = (0..roots.groups())
+            .map(|group| (roots.kind(GroupId(group)).map_or(u8::MAX, &rank), group))
+            .collect();
+        ranked.sort_unstable();
         Self {
             graph,
             follow,
             nodes: graph.nodes(),
             groups: roots.groups(),
+            ranked,
             group_starts,
             group_nodes,
         }
@@ -190,59 +176,72 @@ impl<'g> Space<'g> {
         }
     }
 
-    /// Everything below a node or group.
+    /// Calls `visit` with everything below a node or group.
     #[inline]
-    fn successors(&self, vertex: u32) -> impl Iterator<Item = u32> {
-        let extra = self.extra(vertex).iter();
-        let followed = extra.filter(|e| self.follow.follows(e.class)).map(|e| e.to);
-        self.row(vertex).iter().copied().chain(followed)
+    fn each(&self, vertex: u32, mut visit: impl FnMut(u32)) {
+        for &next in self.row(vertex) {
+            visit(next);
+        }
+        for edge in self.extra(vertex) {
+            if self.follow.follows(edge.class) {
+                visit(edge.to);
+            }
+        }
     }
 }
 
-/// A depth-first walk: everything but `number` and `group_number` is indexed by preorder number.
+/// A depth-first walk, rank by rank: `order` and `parent` are indexed by preorder number, `number` by node.
 struct Walk {
     order: Vec<u32>,
     parent: Vec<u32>,
     number: Vec<u32>,
-    group_number: Vec<u32>,
+    /// First number of each rank.
+    rank_starts: Vec<u32>,
 }
 
 impl Walk {
     fn depth_first(space: &Space<'_>) -> Self {
+        let room = space.nodes as usize + space.groups as usize + 1;
         let mut walk = Self {
-            order: vec![space.top()],
-            parent: vec![0],
+            order: Vec::with_capacity(room),
+            parent: Vec::with_capacity(room),
             number: vec![NONE; space.nodes as usize],
-            group_number: Vec::new(),
+            rank_starts: Vec::new(),
         };
+        walk.enter(space.top(), 0);
         // How many edges of each vertex on the current path have been followed. The path itself is the parents.
-        let mut cursor = vec![0u32];
-        for group in 0..space.groups {
+        let mut cursors = Vec::new();
+        let mut rank = None;
+        for &(own_rank, group) in &space.ranked {
             let first = walk.order.len() as u32;
-            walk.group_number.push(first);
-            walk.enter(space.nodes + group, 0, &mut cursor);
+            if rank != Some(own_rank) {
+                rank = Some(own_rank);
+                walk.rank_starts.push(first);
+            }
+            walk.enter(space.nodes + group, 0);
             let mut at = first;
+            let mut cursor = 0u32;
             loop {
                 let vertex = walk.order[at as usize];
-                if let Some(next) = walk.unvisited(space, vertex, &mut cursor[at as usize]) {
+                if let Some(next) = walk.unvisited(space, vertex, &mut cursor) {
                     let number = walk.order.len() as u32;
                     walk.number[next as usize] = number;
-                    walk.enter(next, at, &mut cursor);
-                    at = number;
-                } else if at == first {
-                    break;
+                    walk.enter(next, at);
+                    cursors.push(cursor);
+                    (at, cursor) = (number, 0);
+                } else if let Some(above) = cursors.pop() {
+                    (at, cursor) = (walk.parent[at as usize], above);
                 } else {
-                    at = walk.parent[at as usize];
+                    break;
                 }
             }
         }
         walk
     }
 
-    fn enter(&mut self, vertex: u32, parent: u32, cursor: &mut Vec<u32>) {
+    fn enter(&mut self, vertex: u32, parent: u32) {
         self.order.push(vertex);
         self.parent.push(parent);
-        cursor.push(0);
     }
 
     /// Next node below `vertex` that was not visited, from the cursor on.
@@ -264,24 +263,32 @@ impl Walk {
         }
         None
     }
+
+    /// Calls `visit` with every edge (from, to) that counts and is not of the tree.
+    #[inline]
+    fn each_cross_edge(&self, space: &Space<'_>, mut visit: impl FnMut(u32, u32)) {
+        let mut ranks = self.rank_starts.iter().copied().peekable();
+        let mut rank_start = 0;
+        for (from, &vertex) in (0u32..).zip(&self.order).skip(1) {
+            while let Some(start) = ranks.next_if(|start| *start <= from) {
+                rank_start = start;
+            }
+            space.each(vertex, |next| {
+                let to = self.number[next as usize];
+                // What a lower rank reaches has a smaller number than everything of this one.
+                if to >= rank_start && to != from && self.parent[to as usize] != from {
+                    visit(from, to);
+                }
+            });
+        }
+    }
 }
 
 /// Rows of predecessors by preorder number, without the edges of the depth-first tree.
 fn predecessors(space: &Space<'_>, walk: &Walk) -> Result<(Vec<u32>, Vec<u32>), GraphError> {
-    let each = |visit: &mut dyn FnMut(u32, u32)| {
-        for (from, &vertex) in walk.order.iter().enumerate().skip(1) {
-            let from = from as u32;
-            for next in space.successors(vertex) {
-                let to = walk.number[next as usize];
-                if walk.parent[to as usize] != from && to != from {
-                    visit(from, to);
-                }
-            }
-        }
-    };
     let mut starts = vec![0u32; walk.order.len() + 1];
     let mut total = 0u64;
-    each(&mut |_, to| {
+    walk.each_cross_edge(space, |_, to| {
         total += 1;
         starts[to as usize] = starts[to as usize].wrapping_add(1);
     });
@@ -298,7 +305,7 @@ fn predecessors(space: &Space<'_>, walk: &Walk) -> Result<(Vec<u32>, Vec<u32>), 
     }
     // Filled from the back: each slot ends up at the start of its row.
     let mut preds = vec![0u32; total as usize];
-    each(&mut |from, to| {
+    walk.each_cross_edge(space, |from, to| {
         let slot = &mut starts[to as usize];
         *slot -= 1;
         preds[*slot as usize] = from;
@@ -307,7 +314,7 @@ fn predecessors(space: &Space<'_>, walk: &Walk) -> Result<(Vec<u32>, Vec<u32>), 
 }
 
 /// Immediate dominators from parents and predecessors, all in preorder numbers.
-fn semi_nca(parent: Vec<u32>, starts: &[u32], preds: &[u32]) -> Vec<u32> {
+fn semi_nca(parent: Vec<u32>, starts: Vec<u32>, preds: Vec<u32>) -> Vec<u32> {
     let n = parent.len() as u32;
     let mut semi = parent.clone();
     // `ancestor` is compressed towards the roots of the linked forest; `label` is the least semidominator on the way.
@@ -324,6 +331,7 @@ fn semi_nca(parent: Vec<u32>, starts: &[u32], preds: &[u32]) -> Vec<u32> {
         semi[w as usize] = least;
         label[w as usize] = least;
     }
+    drop((starts, preds, ancestor, label));
     for w in 1..n {
         let limit = semi[w as usize];
         let mut d = idom[w as usize];

@@ -22,6 +22,11 @@ pub enum GraphError {
         /// The most that fit.
         max: u64,
     },
+    /// Rows that are no rows.
+    #[error(
+        "the rows of edges contradict themselves: starts must rise from 0 to the number of edges, and lead to nodes"
+    )]
+    BadRows,
     /// The second pass over the edges did not give what the first pass counted.
     #[error(
         "the edges of node {node} changed between counting and filling: the source is not stable"

@@ -85,12 +85,43 @@ impl Graph {
             max: MAX_NODES,
         })?;
         let (strong, dropped) = Csr::build(count, source)?;
-        Ok(Self {
+        Ok(Self::of(strong, dropped))
+    }
+
+    /// Takes strong edges that lie in rows already, see [`Csr::from_rows`].
+    ///
+    /// # Errors
+    /// See [`GraphError`].
+    pub fn from_rows(starts: Vec<u32>, targets: Vec<u32>) -> Result<Self, GraphError> {
+        let nodes = starts.len().saturating_sub(1) as u64;
+        if nodes > MAX_NODES {
+            return Err(GraphError::TooManyNodes {
+                nodes,
+                groups: 0,
+                max: MAX_NODES,
+            });
+        }
+        Ok(Self::of(Csr::from_rows(starts, targets)?, 0))
+    }
+
+    fn of(strong: Csr, dropped: u64) -> Self {
+        Self {
             strong,
             extra: Vec::new(),
             has_extra: NodeSet::new(0),
             dropped,
-        })
+        }
+    }
+
+    /// Every edge the other way round, of all classes. O(n + e).
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        let back = |edge: &ExtraEdge| ExtraEdge {
+            from: edge.to,
+            to: edge.from,
+            ..*edge
+        };
+        Self::of(self.strong.reversed(), 0).with_extra(self.extra.iter().map(back))
     }
 
     /// Builds from a list of strong edges; for small graphs and tests.

@@ -10,9 +10,11 @@
 //! |---|---|---|---|
 //! | [`Graph`] | O(n + e), chunks in parallel | 4 per node + 4 per edge | none |
 //! | [`Marker`], [`Reached`] | O(n + e) | 1/8 per node; 1 per node | 4 per node on the deepest frontier |
-//! | [`Dominators`] | O((n + e) log n) at worst, linear in practice | 12 per node | 16 per node + 4 per `b` edge |
-//! | [`DominatorTree`] | O(n) | 16 per node (children 8, retained 8) | none |
-//! | [`ShortestPaths`] | O(n + e) | 4 per node | 8 per node on the widest frontier |
+//! | [`Owners`] | O(n + e) | 8 per node | 8 per node on the widest frontier |
+//! | [`Search`] | O(n + e) | 12 per node + 4 per `b` edge | 4 per node, 4 per node of the deepest path |
+//! | [`Dominators`] | O((n + e) log n) at worst, linear in practice | 8 per node | 16 per node + 4 per `b` edge; no graph |
+//! | [`DominatorTree`] | O(n) | 20 per node | 8 per node |
+//! | [`paths::from_each_kind`] | O(n + e) | none | 4 per node, 8 per node on the widest frontier |
 //!
 //! ```
 //! use leakhound_graph::{DominatorTree, Dominators, Follow, Graph, Roots};
@@ -26,11 +28,11 @@
 //! let stack = roots.group(1);
 //! roots.add(stack, 4);
 //!
-//! let dominators = Dominators::compute(&graph, &roots, Follow::STRONG)?;
-//! let tree = DominatorTree::new(&dominators, |_node| 100);
+//! let dominators = Dominators::compute(&graph, &roots, Follow::STRONG, |_kind| 0)?;
+//! let tree = DominatorTree::new(dominators, 1, |_node| 100);
 //! assert_eq!(tree.retained(0), 300); // itself, 1 and 2; node 3 is shared with 4
 //! assert_eq!(tree.retained_by_group(stack), 100);
-//! assert_eq!(dominators.idom(5), None); // unreachable
+//! assert_eq!(tree.idom(5), None); // unreachable
 //! # Ok::<(), leakhound_graph::GraphError>(())
 //! ```
 
@@ -47,11 +49,11 @@ pub mod roots;
 
 pub use csr::{Csr, EdgeSink};
 pub use dominator_tree::{DominatorTree, TypeRetained};
-pub use dominators::{Dominators, Holder};
+pub use dominators::{Dominators, Holder, Search};
 pub use error::GraphError;
 pub use graph::{EdgeClass, ExtraEdge, Follow, Graph};
 pub use node_set::NodeSet;
-pub use owners::{Owners, Share, Weights};
-pub use paths::{RootPath, ShortestPaths};
+pub use owners::{Owners, Share};
+pub use paths::RootPath;
 pub use reach::{Marker, Reached};
 pub use roots::{GroupId, Roots};

@@ -15,89 +15,67 @@ pub struct RootPath {
     pub nodes: Vec<u32>,
 }
 
-/// A breadth-first forest from the roots: 4 bytes per node.
-pub struct ShortestPaths {
-    nodes: u32,
-    /// A node, or `nodes + group` for a node that a root refers to.
-    parent: Vec<u32>,
-}
-
-impl ShortestPaths {
-    /// Computes the forest. `rank` orders root kinds: everything that a kind of lower rank reaches is explained by it,
-    /// even if another kind has a shorter path. Kinds without a rank hold nothing. O(n + e) over all ranks.
-    #[must_use]
-    pub fn compute(
-        graph: &Graph,
-        roots: &Roots,
-        follow: Follow,
-        rank: impl Fn(u8) -> Option<u8>,
-    ) -> Self {
-        let nodes = graph.nodes();
-        let mut paths = Self {
-            nodes,
-            parent: vec![NONE; nodes as usize],
-        };
-        let mut slots: Vec<(u8, u32, u32)> = roots
-            .slots()
-            .filter(|&(_, node)| node < nodes)
-            .filter_map(|(group, node)| Some((rank(roots.kind(group)?)?, group.0, node)))
-            .collect();
-        slots.sort_unstable();
-        let (mut frontier, mut next) = (Vec::new(), Vec::new());
-        for same_rank in slots.chunk_by(|a, b| a.0 == b.0) {
-            for &(_, group, node) in same_rank {
-                paths.reach(node, nodes.saturating_add(group), &mut frontier);
+/// The shortest path from each kind of root that reaches `node`, ordered by kind; among several of the same length the one
+/// whose root group comes first. `reversed` is [`Graph::reversed`]: one search backwards finds them all, and looks only at what
+/// leads to the node. O(n + e) time, 4 bytes per node.
+#[must_use]
+pub fn from_each_kind(
+    reversed: &Graph,
+    roots: &Roots,
+    follow: Follow,
+    node: u32,
+) -> Vec<(u8, RootPath)> {
+    let nodes = reversed.nodes();
+    if node >= nodes {
+        return Vec::new();
+    }
+    let mut slots: Vec<(u32, u8, u32)> = roots
+        .slots()
+        .filter_map(|(group, node)| Some((node, roots.kind(group)?, group.0)))
+        .collect();
+    slots.sort_unstable();
+    // Towards the node that was asked for; itself for that one.
+    let mut toward = vec![NONE; nodes as usize];
+    toward[node as usize] = node;
+    let mut best: Vec<Option<(u32, u32, u32)>> = vec![None; usize::from(u8::MAX) + 1];
+    let (mut frontier, mut next) = (vec![node], Vec::new());
+    let mut distance = 0u32;
+    while !frontier.is_empty() {
+        for &at in &frontier {
+            let held = slots.partition_point(|slot| slot.0 < at);
+            for &(_, kind, group) in slots[held..].iter().take_while(|slot| slot.0 == at) {
+                let found = (distance, group, at);
+                let known = &mut best[usize::from(kind)];
+                *known = Some(known.map_or(found, |known| known.min(found)));
             }
-            while !frontier.is_empty() {
-                for node in frontier.drain(..) {
-                    for target in graph.successors(node, follow) {
-                        paths.reach(target, node, &mut next);
-                    }
+        }
+        for at in frontier.drain(..) {
+            for above in reversed.successors(at, follow) {
+                if toward[above as usize] == NONE {
+                    toward[above as usize] = at;
+                    next.push(above);
                 }
-                std::mem::swap(&mut frontier, &mut next);
             }
         }
-        paths
+        std::mem::swap(&mut frontier, &mut next);
+        distance += 1;
     }
-
-    fn reach(&mut self, node: u32, from: u32, frontier: &mut Vec<u32>) {
-        let parent = &mut self.parent[node as usize];
-        if *parent == NONE {
-            *parent = from;
-            frontier.push(node);
-        }
-    }
-
-    /// The path to `node`; `None` when no ranked root reaches it.
-    #[must_use]
-    pub fn path(&self, node: u32) -> Option<RootPath> {
-        let mut nodes = Vec::new();
-        let mut at = node;
-        loop {
-            let parent = *self.parent.get(at as usize)?;
-            if parent == NONE {
-                return None;
-            }
+    let path = |(_, group, first): (u32, u32, u32)| {
+        let mut nodes = vec![first];
+        let mut at = first;
+        while at != node {
+            at = toward[at as usize];
             nodes.push(at);
-            if parent >= self.nodes {
-                nodes.reverse();
-                return Some(RootPath {
-                    group: GroupId(parent - self.nodes),
-                    nodes,
-                });
-            }
-            at = parent;
         }
-    }
-
-    /// The node before `node` on its path; `None` for a node that a root refers to, and for one that is not reached.
-    #[must_use]
-    pub fn parent(&self, node: u32) -> Option<u32> {
-        self.parent
-            .get(node as usize)
-            .copied()
-            .filter(|&p| p < self.nodes)
-    }
+        RootPath {
+            group: GroupId(group),
+            nodes,
+        }
+    };
+    (0..=u8::MAX)
+        .zip(best)
+        .filter_map(|(kind, found)| Some((kind, path(found?))))
+        .collect()
 }
 
 #[cfg(test)]
@@ -106,30 +84,30 @@ mod tests {
     use crate::error::GraphError;
 
     #[test]
-    fn the_better_kind_explains_even_if_its_path_is_longer() -> Result<(), GraphError> {
-        // static -> 0 -> 1 -> 2; stack -> 2, 3; handle (no rank) -> 4.
-        let graph = Graph::from_edges(5, &[(0, 1), (1, 2), (3, 4)])?;
+    fn every_kind_of_root_has_its_own_shortest_path() -> Result<(), GraphError> {
+        // static -> 0 -> 1 -> 2; stack -> 2, 3; handle -> 4 -> 2.
+        let graph = Graph::from_edges(5, &[(0, 1), (1, 2), (3, 2), (4, 2)])?;
         let mut roots = Roots::new();
         let (stack, statics, handle) = (roots.group(2), roots.group(1), roots.group(3));
-        roots.add(stack, 2);
         roots.add(stack, 3);
+        roots.add(stack, 2);
         roots.add(statics, 0);
         roots.add(handle, 4);
-        let rank = |kind| (kind < 3).then_some(kind);
-        let paths = ShortestPaths::compute(&graph, &roots, Follow::STRONG, rank);
-        let path = |group, nodes: &[u32]| {
-            Some(RootPath {
-                group,
-                nodes: nodes.to_vec(),
-            })
+        let reversed = graph.reversed();
+        let found = from_each_kind(&reversed, &roots, Follow::STRONG, 2);
+        let path = |kind, group, nodes: &[u32]| {
+            let nodes = nodes.to_vec();
+            (kind, RootPath { group, nodes })
         };
-        assert_eq!(paths.path(2), path(statics, &[0, 1, 2]));
-        assert_eq!(paths.path(4), path(stack, &[3, 4]));
-        assert_eq!(paths.path(5), None);
-        let only_handles =
-            ShortestPaths::compute(&graph, &roots, Follow::STRONG, |k| (k == 3).then_some(0));
-        assert_eq!(only_handles.path(0), None);
-        assert_eq!(only_handles.path(4), path(handle, &[4]));
+        assert_eq!(
+            found,
+            [
+                path(1, statics, &[0, 1, 2]),
+                path(2, stack, &[2]),
+                path(3, handle, &[4, 2])
+            ]
+        );
+        assert_eq!(from_each_kind(&reversed, &roots, Follow::STRONG, 9), []);
         Ok(())
     }
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use leakhound_graph::dominator_tree::BIG_DROP;
 use leakhound_graph::{
-    DominatorTree, Dominators, EdgeClass, ExtraEdge, Follow, Graph, Holder, Reached, Roots,
-    ShortestPaths,
+    DominatorTree, Dominators, EdgeClass, ExtraEdge, Follow, Graph, Holder, Owners, Reached, Roots,
+    paths,
 };
 
 const MILLION: u32 = 1_000_000;
@@ -14,24 +14,25 @@ const MILLION: u32 = 1_000_000;
 const LIMIT: Duration = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 2 });
 
 /// Runs everything on `graph` within [`LIMIT`] and hands the tree over.
-fn all(graph: &Graph, roots: &Roots, check: impl FnOnce(&Dominators, &DominatorTree<'_>)) {
+fn all(graph: &Graph, roots: &Roots, check: impl FnOnce(&DominatorTree)) {
     let start = Instant::now();
-    let dominators = Dominators::compute(graph, roots, Follow::LIVE).unwrap();
-    let tree = DominatorTree::new(&dominators, |_| 24);
+    let dominators = Dominators::compute(graph, roots, Follow::LIVE, |_| 0).unwrap();
+    let tree = DominatorTree::new(dominators, 8, |_| 24);
     let took = start.elapsed();
     assert!(took < LIMIT, "dominators took {took:?}");
-    check(&dominators, &tree);
+    check(&tree);
     let start = Instant::now();
     let by_type = tree.retained_by_type(1, |_| 0);
     assert_eq!(by_type[0].bytes, tree.total());
     let targets: Vec<u32> = roots.slots().map(|(_, node)| node).collect();
     let reached = Reached::by_first(graph, [targets], Follow::LIVE);
-    assert_eq!(
-        reached.totals(1, |_| 1)[0].0,
-        u64::from(dominators.reachable())
-    );
-    let paths = ShortestPaths::compute(graph, roots, Follow::LIVE, |_| Some(0));
-    assert!(paths.path(graph.nodes() - 1).is_some());
+    assert_eq!(reached.totals(1, |_| 1)[0].0, u64::from(tree.reachable()));
+    let owners = Owners::assign(graph, roots, Follow::LIVE, |_| 0);
+    let owned = owners.shares(roots.groups(), |_| 24);
+    assert_eq!(owned.iter().map(|s| s.bytes).sum::<u64>(), tree.total());
+    let last = graph.nodes() - 1;
+    let found = paths::from_each_kind(&graph.reversed(), roots, Follow::LIVE, last);
+    assert_eq!(found.len(), 1);
     let took = start.elapsed();
     assert!(took < LIMIT, "the rest took {took:?}");
 }
@@ -56,9 +57,9 @@ fn a_doubly_linked_list_held_at_both_ends() {
         let group = roots.group(0);
         roots.add(group, node);
     }
-    all(&graph, &roots, |dominators, tree| {
+    all(&graph, &roots, |tree| {
         for node in [0, 1, MILLION / 2, MILLION - 1] {
-            assert_eq!(dominators.idom(node), Some(Holder::Several));
+            assert_eq!(tree.idom(node), Some(Holder::Several));
             assert_eq!(tree.retained(node), 24);
         }
     });
@@ -71,8 +72,8 @@ fn a_doubly_linked_list_whose_both_ends_belong_to_one_root() {
     let queue = roots.group(0);
     roots.add(queue, 0);
     roots.add(queue, MILLION - 1);
-    all(&graph, &roots, |dominators, tree| {
-        assert_eq!(dominators.idom(MILLION / 2), Some(Holder::Group(queue)));
+    all(&graph, &roots, |tree| {
+        assert_eq!(tree.idom(MILLION / 2), Some(Holder::Group(queue)));
         assert_eq!(tree.retained_by_group(queue), u64::from(MILLION) * 24);
     });
 }
@@ -87,9 +88,9 @@ fn a_singly_linked_list_and_its_accumulation_point() {
     let mut roots = Roots::new();
     let head = roots.group(0);
     roots.add(head, 0);
-    all(&graph, &roots, |dominators, tree| {
+    all(&graph, &roots, |tree| {
         assert_eq!(tree.retained(1), u64::from(MILLION - 1) * 24);
-        assert_eq!(dominators.chain(MILLION - 1).count(), MILLION as usize);
+        assert_eq!(tree.chain(MILLION - 1).count(), MILLION as usize);
         let point = tree.accumulation_point(Holder::Node(0), BIG_DROP).unwrap();
         assert_eq!((point.holder, point.depth), (Holder::Node(0), 0));
     });
@@ -110,8 +111,8 @@ fn a_ladder_where_every_rung_has_two_ways_down() {
     let group = roots.group(0);
     roots.add(group, 0);
     roots.add(group, 1);
-    all(&graph, &roots, |dominators, tree| {
-        assert_eq!(dominators.idom(MILLION - 1), Some(Holder::Group(group)));
+    all(&graph, &roots, |tree| {
+        assert_eq!(tree.idom(MILLION - 1), Some(Holder::Group(group)));
         assert_eq!(tree.retained(0), 24);
     });
 }
@@ -132,8 +133,8 @@ fn a_dictionary_of_a_million_entries_and_one_ring() {
     let mut roots = Roots::new();
     let group = roots.group(0);
     roots.add(group, 0);
-    all(&graph, &roots, |dominators, tree| {
-        assert_eq!(dominators.idom(MILLION / 3), Some(Holder::Node(0)));
+    all(&graph, &roots, |tree| {
+        assert_eq!(tree.idom(MILLION / 3), Some(Holder::Node(0)));
         let point = tree
             .accumulation_point(Holder::Group(group), BIG_DROP)
             .unwrap();
@@ -158,7 +159,7 @@ fn one_primary_with_a_quarter_million_dependents() {
     let mut roots = Roots::new();
     let group = roots.group(0);
     roots.add(group, 0);
-    all(&graph, &roots, |_, tree| {
+    all(&graph, &roots, |tree| {
         assert_eq!(tree.retained(0), u64::from(n) * 24)
     });
 }

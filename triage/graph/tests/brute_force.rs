@@ -3,7 +3,7 @@
 
 use leakhound_graph::{
     DominatorTree, Dominators, EdgeClass, ExtraEdge, Follow, Graph, GroupId, Holder, NodeSet,
-    Reached, Roots, ShortestPaths,
+    Owners, Reached, Roots, paths,
 };
 use proptest::prelude::*;
 
@@ -51,9 +51,14 @@ impl Case {
 
     /// What lives when `gone` (a node) and `closed` (a group) are taken away: the definition, to a fixed point.
     fn alive(&self, gone: &dyn Fn(u32) -> bool, closed: Option<u32>) -> Vec<bool> {
+        self.alive_by(gone, &|group| Some(group) != closed)
+    }
+
+    /// The same of the groups that are open.
+    fn alive_by(&self, gone: &dyn Fn(u32) -> bool, open: &dyn Fn(u32) -> bool) -> Vec<bool> {
         let mut alive = vec![false; self.nodes as usize];
         for &(group, node) in &self.slots {
-            if node < self.nodes && Some(group) != closed && !gone(node) {
+            if node < self.nodes && open(group) && !gone(node) {
                 alive[node as usize] = true;
             }
         }
@@ -68,6 +73,13 @@ impl Case {
                 return alive;
             }
         }
+    }
+
+    /// Dominator tree with all kinds of roots in one rank.
+    fn tree(&self) -> DominatorTree {
+        let dominators =
+            Dominators::compute(&self.graph(), &self.roots(), Follow::LIVE, |_| 0).unwrap();
+        DominatorTree::new(dominators, 1, |node| self.sizes[node as usize])
     }
 
     fn bytes(&self, alive: &[bool]) -> u64 {
@@ -104,6 +116,35 @@ fn case() -> impl Strategy<Value = Case> {
     })
 }
 
+/// Rank and length of the shortest path by relaxation, one rank after the other; kinds of rank 255 hold nothing.
+fn ranked_distances(case: &Case, rank: impl Fn(u8) -> u8) -> Vec<Option<(u8, usize)>> {
+    let mut best: Vec<Option<(u8, usize)>> = vec![None; case.nodes as usize];
+    for r in 0..=2u8 {
+        let mut distance: Vec<Option<usize>> = vec![None; case.nodes as usize];
+        for &(group, node) in &case.slots {
+            let ranked = node < case.nodes && rank((group % 3) as u8) == r;
+            if ranked && best[node as usize].is_none() {
+                distance[node as usize] = Some(1);
+            }
+        }
+        for _ in 0..case.nodes {
+            for &(from, to) in case.strong.iter().chain(&case.dependent) {
+                if to >= case.nodes || best[to as usize].is_some() {
+                    continue;
+                }
+                if let Some(d) = distance[from as usize] {
+                    let old = distance[to as usize].unwrap_or(usize::MAX);
+                    distance[to as usize] = Some(old.min(d + 1));
+                }
+            }
+        }
+        for (b, d) in best.iter_mut().zip(&distance) {
+            *b = b.or(d.map(|d| (r, d)));
+        }
+    }
+    best
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
@@ -122,12 +163,10 @@ proptest! {
 
     #[test]
     fn retained_sizes_of_nodes_and_groups(case in case()) {
-        let (graph, roots) = (case.graph(), case.roots());
-        let dominators = Dominators::compute(&graph, &roots, Follow::LIVE).unwrap();
-        let tree = DominatorTree::new(&dominators, |node| case.sizes[node as usize]);
+        let tree = case.tree();
         let all = case.alive(&|_| false, None);
         prop_assert_eq!(tree.total(), case.bytes(&all));
-        prop_assert_eq!(dominators.reachable() as usize, all.iter().filter(|a| **a).count());
+        prop_assert_eq!(tree.reachable() as usize, all.iter().filter(|a| **a).count());
         for node in 0..case.nodes {
             let without = case.alive(&|n| n == node, None);
             prop_assert_eq!(tree.retained(node), case.bytes(&all) - case.bytes(&without), "node {}", node);
@@ -141,21 +180,21 @@ proptest! {
 
     #[test]
     fn immediate_dominators(case in case()) {
-        let (graph, roots) = (case.graph(), case.roots());
-        let dominators = Dominators::compute(&graph, &roots, Follow::LIVE).unwrap();
+        let tree = case.tree();
         let all = case.alive(&|_| false, None);
         for node in 0..case.nodes {
             // By definition: d dominates node when node dies with d.
             let dies_with = |d: u32| d != node && all[d as usize] && !case.alive(&|n| n == d, None)[node as usize];
             let by_definition: Vec<u32> = (0..case.nodes).filter(|&d| all[node as usize] && dies_with(d)).collect();
-            let chain: Vec<Holder> = dominators.chain(node).collect();
+            let chain: Vec<Holder> = tree.chain(node).collect();
             let mut nodes: Vec<u32> = chain
                 .iter()
                 .filter_map(|h| if let Holder::Node(n) = h { Some(*n) } else { None })
                 .collect();
             nodes.sort_unstable();
             prop_assert_eq!(nodes, by_definition, "node {}", node);
-            prop_assert_eq!(dominators.idom(node), chain.first().copied());
+            prop_assert!(chain.iter().all(|holder| tree.dominates(*holder, node)));
+            prop_assert_eq!(tree.idom(node), chain.first().copied());
             if let Some(Holder::Group(group)) = chain.last() {
                 prop_assert!(!case.alive(&|_| false, Some(group.0))[node as usize]);
             } else if all[node as usize] {
@@ -168,10 +207,29 @@ proptest! {
     }
 
     #[test]
+    fn levels_of_the_tree(case in case()) {
+        let tree = case.tree();
+        let above = |node: &u32| tree.chain(*node).filter(|h| matches!(h, Holder::Node(_))).count() as u32;
+        let depths: Vec<u32> =
+            (0..case.nodes).filter(|n| tree.idom(*n).is_some()).map(|n| above(&n) + 1).collect();
+        for depth in 0..5 {
+            let expected = depths.iter().filter(|d| **d <= depth).count();
+            prop_assert_eq!(tree.nodes_within(depth) as usize, expected);
+        }
+        for node in 0..case.nodes {
+            for (child, bytes) in tree.children(Holder::Node(node)) {
+                let Holder::Node(child) = child else { panic!("{child:?} below a node") };
+                prop_assert_eq!(tree.idom(child), Some(Holder::Node(node)));
+                prop_assert_eq!(tree.retained(child), bytes);
+            }
+            let heaviest = tree.children(Holder::Node(node)).map(|(_, bytes)| bytes).max();
+            prop_assert_eq!(tree.heaviest_child(Holder::Node(node)).map(|(_, bytes)| bytes), heaviest);
+        }
+    }
+
+    #[test]
     fn retained_by_type_counts_no_byte_twice(case in case()) {
-        let (graph, roots) = (case.graph(), case.roots());
-        let dominators = Dominators::compute(&graph, &roots, Follow::LIVE).unwrap();
-        let tree = DominatorTree::new(&dominators, |node| case.sizes[node as usize]);
+        let tree = case.tree();
         // Type 4 is out of range on purpose.
         let totals = tree.retained_by_type(4, |node| case.types[node as usize]);
         let all = case.alive(&|_| false, None);
@@ -180,7 +238,7 @@ proptest! {
                 (0..case.nodes).filter(|&n| all[n as usize] && case.types[n as usize] == t).collect();
             let dominated = |n: u32| {
                 members.contains(&n)
-                    || dominators.chain(n).any(|h| matches!(h, Holder::Node(d) if members.contains(&d)))
+                    || tree.chain(n).any(|h| matches!(h, Holder::Node(d) if members.contains(&d)))
             };
             let expected: u64 =
                 (0..case.nodes).filter(|&n| all[n as usize] && dominated(n)).map(|n| case.sizes[n as usize]).sum();
@@ -190,44 +248,92 @@ proptest! {
     }
 
     #[test]
-    fn paths_are_real_shortest_and_ranked(case in case()) {
+    fn a_weaker_kind_of_root_takes_nothing_away_from_a_better_one(case in case()) {
+        let rank = |kind: u8| 2 - kind;
+        let rank_of = |group: u32| rank((group % 3) as u8);
+        let dominators = Dominators::compute(&case.graph(), &case.roots(), Follow::LIVE, rank).unwrap();
+        let tree = DominatorTree::new(dominators, 1, |node| case.sizes[node as usize]);
+        // As if the weaker roots were not there.
+        let with = |gone: &dyn Fn(u32) -> bool, worst: u8, closed: Option<u32>| {
+            case.alive_by(gone, &|group| rank_of(group) <= worst && Some(group) != closed)
+        };
+        let by_rank: Vec<Vec<bool>> = (0..3).map(|worst| with(&|_| false, worst, None)).collect();
+        for node in 0..case.nodes {
+            let best = (0..3u8).find(|r| by_rank[usize::from(*r)][node as usize]);
+            let expected = best.map_or(0, |r| {
+                case.bytes(&by_rank[usize::from(r)]) - case.bytes(&with(&|n| n == node, r, None))
+            });
+            prop_assert_eq!(tree.retained(node), expected, "node {}", node);
+        }
+        for group in 0..case.groups {
+            let all = case.bytes(&by_rank[usize::from(rank_of(group))]);
+            let without = case.bytes(&with(&|_| false, rank_of(group), Some(group)));
+            prop_assert_eq!(tree.retained_by_group(GroupId(group)), all - without, "group {}", group);
+        }
+        prop_assert_eq!(tree.total(), case.bytes(&by_rank[2]));
+        // Together: what one or another dominates, each byte once.
+        let members: Vec<u32> = (0..case.nodes).filter(|n| case.types[*n as usize] == 1).collect();
+        let dominated = |n: u32| members.iter().any(|m| tree.dominates(Holder::Node(*m), n));
+        let expected: u64 = (0..case.nodes).filter(|n| dominated(*n)).map(|n| case.sizes[n as usize]).sum();
+        prop_assert_eq!(tree.retained_together(members.iter().copied()), expected);
+        // A wide sum and a coarse granule give the same tree.
+        let dominators = Dominators::compute(&case.graph(), &case.roots(), Follow::LIVE, rank).unwrap();
+        let wide = DominatorTree::new(dominators, 16, |node| case.sizes[node as usize] << 40);
+        for node in 0..case.nodes {
+            prop_assert_eq!(wide.retained(node), tree.retained(node) << 40);
+        }
+    }
+
+    #[test]
+    fn owners_are_the_nearest_of_the_best_kind_and_add_up(case in case()) {
         let (graph, roots) = (case.graph(), case.roots());
-        let rank = |kind: u8| (kind != 1).then_some(2 - kind);
-        let paths = ShortestPaths::compute(&graph, &roots, Follow::LIVE, rank);
-        // Distances by relaxation, rank by rank.
-        let mut best: Vec<Option<(u8, usize)>> = vec![None; case.nodes as usize];
-        for r in 0..=2u8 {
-            let mut distance: Vec<Option<usize>> = vec![None; case.nodes as usize];
-            for &(group, node) in &case.slots {
-                if node < case.nodes && rank((group % 3) as u8) == Some(r) && best[node as usize].is_none() {
-                    distance[node as usize] = Some(1);
-                }
+        let rank = |kind: u8| 2 - kind;
+        let owners = Owners::assign(&graph, &roots, Follow::LIVE, rank);
+        let distances = ranked_distances(&case, rank);
+        for node in 0..case.nodes {
+            let mut steps = 1;
+            let mut at = node;
+            while let Some(parent) = owners.parent(at) {
+                let class = graph.class(parent, at);
+                prop_assert!(matches!(class, Some(EdgeClass::Strong | EdgeClass::Dependent)));
+                prop_assert_eq!(owners.of(parent), owners.of(node));
+                at = parent;
+                steps += 1;
             }
-            for _ in 0..case.nodes {
-                for &(from, to) in case.strong.iter().chain(&case.dependent) {
-                    if to >= case.nodes || best[to as usize].is_some() {
-                        continue;
-                    }
-                    if let Some(d) = distance[from as usize] {
-                        let old = distance[to as usize].unwrap_or(usize::MAX);
-                        distance[to as usize] = Some(old.min(d + 1));
-                    }
-                }
-            }
-            for (b, d) in best.iter_mut().zip(&distance) {
-                *b = b.or(d.map(|d| (r, d)));
+            let found = owners.of(node).map(|group| (rank((group.0 % 3) as u8), steps));
+            prop_assert_eq!(found, distances[node as usize], "node {}", node);
+            if let Some(group) = owners.of(node) {
+                prop_assert!(case.slots.contains(&(group.0, at)));
             }
         }
+        let shares = owners.shares(case.groups, |node| case.sizes[node as usize]);
+        for group in 0..case.groups {
+            let own: Vec<u32> = (0..case.nodes).filter(|n| owners.of(*n) == Some(GroupId(group))).collect();
+            let share = shares[group as usize];
+            prop_assert_eq!(share.nodes as usize, own.len());
+            prop_assert_eq!(share.bytes, own.iter().map(|n| case.sizes[*n as usize]).sum::<u64>());
+        }
+    }
+
+    #[test]
+    fn paths_from_each_kind_are_real_and_shortest(case in case()) {
+        let (graph, roots) = (case.graph(), case.roots());
+        let reversed = graph.reversed();
         for node in 0..case.nodes {
-            let path = paths.path(node);
-            let found = path.as_ref().map(|p| (rank((p.group.0 % 3) as u8).unwrap(), p.nodes.len()));
-            prop_assert_eq!(found, best[node as usize], "node {}", node);
-            let Some(path) = path else { continue };
-            prop_assert!(case.slots.contains(&(path.group.0, path.nodes[0])));
-            prop_assert_eq!(path.nodes.last(), Some(&node));
-            for step in path.nodes.windows(2) {
-                let class = graph.class(step[0], step[1]);
-                prop_assert!(matches!(class, Some(EdgeClass::Strong | EdgeClass::Dependent)));
+            let found = paths::from_each_kind(&reversed, &roots, Follow::LIVE, node);
+            for kind in 0..3u8 {
+                let distances = ranked_distances(&case, |k| if k == kind { 0 } else { u8::MAX });
+                let path = found.iter().find(|(k, _)| *k == kind).map(|(_, path)| path);
+                let expected = distances[node as usize].filter(|(r, _)| *r == 0).map(|(_, d)| d);
+                prop_assert_eq!(path.map(|p| p.nodes.len()), expected, "node {}, kind {}", node, kind);
+                let Some(path) = path else { continue };
+                prop_assert!(case.slots.contains(&(path.group.0, path.nodes[0])));
+                prop_assert_eq!((path.group.0 % 3) as u8, kind);
+                prop_assert_eq!(path.nodes.last(), Some(&node));
+                for step in path.nodes.windows(2) {
+                    let class = graph.class(step[0], step[1]);
+                    prop_assert!(matches!(class, Some(EdgeClass::Strong | EdgeClass::Dependent)));
+                }
             }
         }
     }

@@ -180,7 +180,7 @@ fn write_queues(
             ("queue", text(name_of(&path, survey, object))),
             ("type", text(survey.short_type_name(object))),
             ("elements", int(count)),
-            ("retained", int(survey.weights.below(object))),
+            ("retained", int(survey.retained(object))),
             ("path", Value::Texts(path.steps)),
         ]))
     });

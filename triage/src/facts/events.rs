@@ -47,7 +47,7 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
             ("handlers", int(handlers.count)),
             ("target_type", text(target)),
             ("of_target", int(of_target)),
-            ("retained", int(survey.weights.below(object))),
+            ("retained", int(survey.retained(object))),
             ("path", Value::Texts(path.steps)),
         ]))
     });

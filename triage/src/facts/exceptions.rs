@@ -10,10 +10,11 @@ use std::collections::HashMap;
 /// Types that a sheet names.
 const KEEP: usize = 30;
 
-#[derive(Default, Clone, Copy)]
+#[derive(Default)]
 struct Tally {
     count: u64,
     bytes: u64,
+    objects: Vec<u32>,
     retained_bytes: u64,
     heaviest: Option<(u64, u32)>,
 }
@@ -36,14 +37,18 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
         if !wanted || !survey.is_live(object) {
             continue;
         }
-        let retained = survey.weights.below(object);
+        let retained = survey.retained(object);
         let tally = types.entry(TypeId(*id)).or_default();
         tally.count += 1;
         tally.bytes += survey.objects.size(object);
-        tally.retained_bytes += retained;
+        tally.objects.push(object);
         tally.heaviest = tally.heaviest.max(Some((retained, object)));
     }
     let mut types: Vec<(TypeId, Tally)> = types.into_iter().collect();
+    for (_, tally) in &mut types {
+        // One exception holds another: what both hold counts once.
+        tally.retained_bytes = survey.retained_together(tally.objects.drain(..));
+    }
     types.sort_by_key(|(id, tally)| {
         (
             std::cmp::Reverse(tally.retained_bytes),

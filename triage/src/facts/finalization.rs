@@ -28,7 +28,7 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
         .roots
         .iter()
         .filter(|r| r.kind == RootKind::Ready)
-        .map(|r| survey.weights.share(r.group).bytes)
+        .map(|root| survey.owned_by(root).bytes)
         .sum();
     sheet.int("finalizer.ready_retained", retained);
     sheet.int(

@@ -85,9 +85,9 @@ impl Lane {
     const STATICS: Self = Self {
         list: "statics",
         key: "field",
-        value: "retained",
-        now: "retained",
-        carried: &["type", "elements", "element_type", "path"],
+        value: "owned",
+        now: "owned",
+        carried: &["type", "retained", "elements", "element_type", "path"],
     };
     const TYPES: Self = Self {
         list: "types",
@@ -107,7 +107,7 @@ fn growing(steps: &[&FactSheet], sheet: &FactSheet, lane: &Lane, span_ms: Option
         else {
             continue;
         };
-        // A field that an earlier sheet does not list retained less than what that sheet cut off: count it as zero.
+        // A field that an earlier sheet does not list owned less than what that sheet cut off: count it as zero.
         let values: Vec<i64> = earlier
             .iter()
             .map(|sheet| sheet.get(key.as_str()).copied().unwrap_or(0))
@@ -169,10 +169,10 @@ mod tests {
             "statics".to_owned(),
             statics
                 .iter()
-                .map(|(field, retained)| {
+                .map(|(field, owned)| {
                     Row::from([
                         ("field".to_owned(), Value::Text((*field).to_owned())),
-                        ("retained".to_owned(), Value::Int(*retained)),
+                        ("owned".to_owned(), Value::Int(*owned)),
                     ])
                 })
                 .collect(),

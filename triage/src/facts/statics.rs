@@ -1,10 +1,12 @@
 //! Static fields by what they hold, with the way from the field to what accumulates.
 
+use super::path::Paths;
 use super::rows::{int, row, text};
 use super::survey::{Root, RootKind, Survey};
 use leakhound_clr::TypeId;
-use leakhound_rules::{FactSheet, Value};
-use std::collections::HashMap;
+use leakhound_graph::Share;
+use leakhound_rules::{FactSheet, Row, Value};
+use std::collections::{BTreeMap, HashMap};
 
 /// Fields that a sheet names.
 const KEEP: usize = 100;
@@ -12,16 +14,16 @@ const KEEP: usize = 100;
 const SMALLEST_BYTES: u64 = 4_096;
 /// Steps of a path that are shown.
 const PATH_STEPS: usize = 12;
-/// Children of an accumulation point that are looked at to say what it holds.
+/// References of an accumulation point that are looked at to say what it holds.
 const CHILDREN: usize = 1 << 20;
 
 /// Writes `statics`.
 pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
-    let mut fields: Vec<(&Root, leakhound_graph::Share)> = survey
+    let mut fields: Vec<(&Root, Share)> = survey
         .roots
         .iter()
         .filter(|r| matches!(r.kind, RootKind::Static | RootKind::ThreadStatic))
-        .map(|root| (root, survey.weights.share(root.group)))
+        .map(|root| (root, survey.owned_by(root)))
         .filter(|(_, share)| share.bytes >= SMALLEST_BYTES)
         .collect();
     fields.sort_by(|a, b| {
@@ -30,67 +32,98 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
             .then_with(|| a.0.name.cmp(&b.0.name))
     });
     fields.truncate(KEEP);
+    let tops = tops(survey);
+    let mut paths = Paths::new(survey);
     let rows = fields
         .into_iter()
         .filter_map(|(root, share)| {
-            let top = share.heaviest?;
-            let way = Way::from(survey, top);
-            let mut path = vec![format!("static {}", root.name)];
-            path.extend(way.steps.iter().cloned());
-            let mut columns = row([
-                ("field", text(&root.name)),
-                ("type", text(survey.short_type_name(top))),
-                (
-                    "thread_static",
-                    Value::Bool(root.kind == RootKind::ThreadStatic),
-                ),
-                ("retained", int(share.bytes)),
-                ("objects", int(share.nodes)),
-                ("path", Value::Texts(path)),
-            ]);
-            if let Some(elements) = way.elements {
-                columns.insert("elements".to_owned(), int(elements));
-            }
-            if let Some(element_type) = way.element_type {
-                columns.insert("element_type".to_owned(), text(element_type));
-            }
-            Some(columns)
+            Some(one(
+                survey,
+                &mut paths,
+                root,
+                share,
+                *tops.get(&root.group.0)?,
+            ))
         })
         .collect();
     sheet.lists.insert("statics".to_owned(), rows);
 }
 
-/// From a root object to its accumulation point.
-struct Way {
-    steps: Vec<String>,
-    elements: Option<u64>,
-    element_type: Option<String>,
+/// By group: the object in the field that retains most.
+fn tops(survey: &Survey<'_>) -> BTreeMap<u32, u32> {
+    let mut tops: BTreeMap<u32, (u64, u32)> = BTreeMap::new();
+    for (group, object) in survey.groups.slots() {
+        let is_static = survey
+            .root(group)
+            .is_some_and(|r| matches!(r.kind, RootKind::Static | RootKind::ThreadStatic));
+        if is_static {
+            let own = (survey.retained(object), object);
+            let top = tops.entry(group.0).or_insert(own);
+            *top = own.max(*top);
+        }
+    }
+    tops.into_iter()
+        .map(|(group, top)| (group, top.1))
+        .collect()
+}
+
+fn one(survey: &Survey<'_>, paths: &mut Paths<'_, '_>, root: &Root, share: Share, top: u32) -> Row {
+    let way = Way::from(survey, paths, top);
+    let mut path = vec![root.title()];
+    path.extend(way.steps);
+    let mut columns = row([
+        ("field", text(&root.name)),
+        ("type", text(survey.short_type_name(top))),
+        (
+            "thread_static",
+            Value::Bool(root.kind == RootKind::ThreadStatic),
+        ),
+        ("owned", int(share.bytes)),
+        ("retained", int(survey.retained_by(root))),
+        ("objects", int(share.nodes)),
+        ("path", Value::Texts(path)),
+    ]);
+    if let Some(elements) = way.elements {
+        columns.insert("elements".to_owned(), int(elements));
+    }
+    if let Some(element_type) = way.element_type {
+        columns.insert("element_type".to_owned(), text(element_type));
+    }
+    columns
+}
+
+/// From an object to its accumulation point.
+pub(super) struct Way {
+    /// Types on the way.
+    pub steps: Vec<String>,
+    /// Type of the accumulation point.
+    pub end_type: String,
+    /// Elements of the first collection on the way.
+    pub elements: Option<u64>,
+    /// What the accumulation point mostly holds.
+    pub element_type: Option<String>,
 }
 
 impl Way {
-    fn from(survey: &Survey<'_>, top: u32) -> Self {
-        let nodes = survey.weights.accumulation(top, PATH_STEPS);
+    pub(super) fn from(survey: &Survey<'_>, paths: &mut Paths<'_, '_>, top: u32) -> Self {
+        let nodes = survey.accumulation(top, PATH_STEPS);
         let mut steps: Vec<String> = Vec::new();
         let mut seen: Vec<TypeId> = Vec::new();
         let mut last = top;
-        for node in nodes {
-            let id = survey.objects.type_id(node);
+        for node in &nodes {
+            let id = survey.objects.type_id(*node);
             // A chain of equal links is one step, however long.
             if seen.contains(&id) {
                 break;
             }
             seen.push(id);
-            steps.push(survey.short_type_name(node));
-            last = node;
+            steps.push(survey.short_type_name(*node));
+            last = *node;
         }
-        let element_type = main_child_type(survey, last);
-        let elements = collection_count(survey, top).or_else(|| {
-            survey
-                .weights
-                .accumulation(top, PATH_STEPS)
-                .into_iter()
-                .find_map(|node| collection_count(survey, node))
-        });
+        let element_type = main_child_type(survey, paths, last);
+        let elements = nodes
+            .into_iter()
+            .find_map(|node| collection_count(survey, node));
         if let Some(name) = &element_type
             && steps.last() != Some(name)
         {
@@ -98,21 +131,24 @@ impl Way {
         }
         Self {
             steps,
+            end_type: survey.short_type_name(last),
             elements,
             element_type,
         }
     }
 }
 
-/// The type that most of what hangs on a node is, by bytes.
-fn main_child_type(survey: &Survey<'_>, node: u32) -> Option<String> {
+/// The type that most of what hangs on an object is, by bytes. What others hold too counts as well: a second index over the same
+/// entities retains none of them, and still is an index of entities.
+fn main_child_type(survey: &Survey<'_>, paths: &mut Paths<'_, '_>, object: u32) -> Option<String> {
     let mut by_type: HashMap<TypeId, u64> = HashMap::new();
-    for child in survey.graph.strong(node).iter().take(CHILDREN) {
-        if survey.owners.parent(*child) == Some(node) {
-            *by_type.entry(survey.objects.type_id(*child)).or_default() +=
-                survey.weights.below(*child);
+    let mut left = CHILDREN;
+    paths.each_reference(object, |child| {
+        if left > 0 && child != object {
+            left -= 1;
+            *by_type.entry(survey.objects.type_id(child)).or_default() += survey.retained(child);
         }
-    }
+    });
     let (id, _) = by_type
         .into_iter()
         .max_by_key(|(id, bytes)| (*bytes, std::cmp::Reverse(id.0)))?;

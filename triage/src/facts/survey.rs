@@ -1,108 +1,51 @@
-//! The heap as numbers: objects, references, roots in named groups, and who owns what. Every managed family stands on it.
+//! The heap as numbers: objects, references, roots in named groups, who owns what and who retains what. Every managed family
+//! stands on it.
 
+use super::roots::{self, RootSet};
+pub use super::roots::{Root, RootKind, stack_words};
 use leakhound_clr::{Finalization, Handle, HandleKind, Runtime, Snapshot};
-use leakhound_dump::{MemoryExt, ProcessImage};
+use leakhound_dump::ProcessImage;
 use leakhound_graph::graph::{EdgeClass, ExtraEdge, Follow};
-use leakhound_graph::{Graph, GraphError, GroupId, Owners, Roots, Weights};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use leakhound_graph::{
+    DominatorTree, Graph, GraphError, GroupId, Holder, Owners, Roots, Search, Share,
+};
 
-/// Words of one thread's stack that are looked at: 8 MiB, the usual limit of a main thread.
-const STACK_WORDS: usize = 1 << 20;
+/// Objects lie on multiples of this, and so their sizes are.
+const GRANULE_BYTES: u64 = 8;
 
-/// What a root group is. The order is the order in which owners are sought: what a person would name comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum RootKind {
-    /// A static field.
-    Static,
-    /// A thread-static field, over all threads.
-    ThreadStatic,
-    /// Handles of one kind.
-    Handle,
-    /// Arrays of the runtime that hold literals and the like.
-    RuntimeArray,
-    /// Frozen objects, which are never collected.
-    Frozen,
-    /// A thread's stack and registers, scanned conservatively.
-    Stack,
-    /// Dead objects that wait for the finalizer.
-    Ready,
-}
-
-/// A root group with its name.
-#[derive(Debug, Clone)]
-pub struct Root {
-    /// Its group.
-    pub group: GroupId,
-    /// What it is.
-    pub kind: RootKind,
-    /// Field, handle kind or thread.
-    pub name: String,
-}
-
-/// Everything measured in one walk.
-pub struct Survey<'a> {
+/// Objects with the references between them, and the roots.
+pub struct HeapGraph<'a> {
     /// The runtime that was walked.
     pub runtime: &'a Runtime,
     /// Every object.
     pub objects: Snapshot,
     /// References between them.
     pub graph: Graph,
-    /// Root groups.
-    pub roots: Vec<Root>,
-    /// Who owns each object.
-    pub owners: Owners,
-    /// How much.
-    pub weights: Weights,
-    /// Every handle in use.
-    pub handles: Vec<Handle>,
-    /// Objects with finalizers.
-    pub finalization: Finalization,
+    /// What keeps them.
+    pub roots: RootSet,
+    handles: Vec<Handle>,
+    finalization: Finalization,
 }
 
-impl<'a> Survey<'a> {
-    /// Walks the heap, builds the graph, finds the roots and assigns owners.
+impl<'a> HeapGraph<'a> {
+    /// Walks the heap, finds the roots and follows the references.
     ///
     /// # Errors
     /// The heap has more objects or references than ids.
-    pub fn take(
+    pub fn read(
         image: &ProcessImage,
         runtime: &'a Runtime,
         at: &mut dyn FnMut(f64, &str),
     ) -> Result<Self, GraphError> {
         let objects = runtime.snapshot();
-        at(0.3, "reading the roots");
+        at(0.2, "reading the roots");
         let handles = runtime.handles();
         let finalization = runtime.finalization();
-        let mut found = Found::new(runtime, &objects);
-        found.statics();
-        found.thread_statics();
-        found.handles(&handles);
-        found.frozen();
-        found.stacks(image);
-        found.ready(&finalization);
-        let Found {
-            roots,
-            groups,
-            holders,
-            ..
-        } = found;
-
-        at(0.35, "following the references");
-        let edges = runtime.edges(&objects);
-        let graph = Graph::build(objects.len() as u64, |range, sink| {
-            for node in range {
-                // What lies in the runtime's arrays of statics belongs to the fields, not to the arrays.
-                if holders.contains(&node) {
-                    continue;
-                }
-                let (from, to) = (edges.starts[node as usize], edges.starts[node as usize + 1]);
-                for target in &edges.targets[from as usize..to as usize] {
-                    sink.edge(node, *target);
-                }
-            }
-        })?;
-        drop(edges);
+        let roots = roots::gather(image, runtime, &objects, &handles, &finalization);
+        at(0.25, "following the references");
+        // What lies in the runtime's arrays of statics belongs to the fields, not to the arrays.
+        let edges = runtime.edges_except(&objects, |object| roots.holders.contains(object));
+        let graph = Graph::from_rows(edges.starts, edges.targets)?;
         let dependent = handles.iter().filter(|h| h.kind == HandleKind::Dependent);
         let graph = graph.with_extra(dependent.filter_map(|handle| {
             Some(ExtraEdge {
@@ -112,25 +55,188 @@ impl<'a> Survey<'a> {
                 tag: 0,
             })
         }));
-        at(0.6, "finding the owners");
-        let owners = Owners::assign(&graph, &groups, Follow::LIVE, |kind| kind);
-        let weights = owners.weigh(groups.groups(), |node| objects.size(node));
         Ok(Self {
             runtime,
             objects,
             graph,
             roots,
-            owners,
-            weights,
             handles,
             finalization,
         })
     }
 
-    /// Some root reaches the object.
+    /// Assigns owners and finds what each object retains.
+    ///
+    /// # Errors
+    /// The heap has more objects, roots or references than ids.
+    pub fn survey(self, at: &mut dyn FnMut(f64, &str)) -> Result<Survey<'a>, GraphError> {
+        let Self {
+            runtime,
+            objects,
+            graph,
+            roots,
+            handles,
+            finalization,
+        } = self;
+        let RootSet {
+            roots,
+            groups,
+            registered,
+            ..
+        } = roots;
+        at(0.4, "finding owners");
+        // An unknown tag is nobody's: worse than every kind.
+        let rank = |tag: u8| RootKind::of(tag).map_or(u8::MAX, RootKind::rank);
+        let (owners, search) = rayon::join(
+            || Owners::assign(&graph, &groups, Follow::LIVE, |kind| kind),
+            || Search::new(&graph, &groups, Follow::LIVE, rank),
+        );
+        let search = search?;
+        let references = u64::from(graph.strong_edges());
+        // The largest part is given back before the next one is made.
+        drop(graph);
+        at(0.55, "finding what would go with what");
+        let dominators = search.solve();
+        let tree = DominatorTree::new(dominators, GRANULE_BYTES, |object| objects.size(object));
+        let shares = owners.shares(groups.groups(), |object| objects.size(object));
+        Ok(Survey {
+            runtime,
+            objects,
+            references,
+            roots,
+            groups,
+            owners,
+            tree,
+            shares,
+            registered,
+            handles,
+            finalization,
+        })
+    }
+}
+
+/// Who reaches an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// A root does.
+    Live,
+    /// Only the queues of the finalizer do: dead, and there until its finalizer or that of another has run.
+    Finalizer,
+    /// Nobody: the next collection of its generation frees it.
+    Garbage,
+}
+
+/// Everything measured in one walk.
+pub struct Survey<'a> {
+    /// The runtime that was walked.
+    pub runtime: &'a Runtime,
+    /// Every object.
+    pub objects: Snapshot,
+    /// Number of references between them.
+    pub references: u64,
+    /// Root groups; a group's number is its index.
+    pub roots: Vec<Root>,
+    /// What they hold.
+    pub groups: Roots,
+    /// Who owns each object.
+    pub owners: Owners,
+    /// Who retains it.
+    pub tree: DominatorTree,
+    shares: Vec<Share>,
+    registered: GroupId,
+    /// Every handle in use.
+    pub handles: Vec<Handle>,
+    /// Objects with finalizers.
+    pub finalization: Finalization,
+}
+
+impl<'a> Survey<'a> {
+    /// Walks the heap, builds the graph, finds the roots, assigns owners and finds what each object retains.
+    ///
+    /// # Errors
+    /// The heap has more objects or references than ids.
+    pub fn take(
+        image: &ProcessImage,
+        runtime: &'a Runtime,
+        at: &mut dyn FnMut(f64, &str),
+    ) -> Result<Self, GraphError> {
+        HeapGraph::read(image, runtime, at)?.survey(at)
+    }
+
+    /// Some root reaches the object; for what waits for its finalizer that is the queue it waits in.
     #[must_use]
+    #[inline]
     pub fn is_live(&self, object: u32) -> bool {
-        self.owners.of(object).is_some()
+        self.owners
+            .of(object)
+            .is_some_and(|group| group < self.registered)
+    }
+
+    /// Who reaches an object.
+    #[must_use]
+    pub fn reach(&self, object: u32) -> Reach {
+        match self.root_of(object).map(|root| root.kind) {
+            None => Reach::Garbage,
+            Some(RootKind::Ready | RootKind::Registered) => Reach::Finalizer,
+            Some(_) => Reach::Live,
+        }
+    }
+
+    /// The root that owns an object: the nearest of the best kind that reaches it.
+    #[must_use]
+    pub fn root_of(&self, object: u32) -> Option<&Root> {
+        self.root(self.owners.of(object)?)
+    }
+
+    /// A root by its group.
+    #[must_use]
+    pub fn root(&self, group: GroupId) -> Option<&Root> {
+        self.roots.get(group.0 as usize)
+    }
+
+    /// Bytes that would go if the object went (its retained size), roots of doubtful kinds left aside: see [`RootKind`].
+    #[must_use]
+    pub fn retained(&self, object: u32) -> u64 {
+        self.tree.retained(object)
+    }
+
+    /// Bytes that would go if a root went.
+    #[must_use]
+    pub fn retained_by(&self, root: &Root) -> u64 {
+        self.tree.retained_by_group(root.group)
+    }
+
+    /// Bytes that one or another of some objects retains, each byte once.
+    #[must_use]
+    pub fn retained_together(&self, objects: impl IntoIterator<Item = u32>) -> u64 {
+        self.tree.retained_together(objects)
+    }
+
+    /// What a root owns: each object counts for one root only, so that the account adds up where objects are shared.
+    #[must_use]
+    pub fn owned_by(&self, root: &Root) -> Share {
+        let share = self.shares.get(root.group.0 as usize);
+        share.copied().unwrap_or_default()
+    }
+
+    /// From a holder down to where its bytes spread out (Eclipse MAT's drop ratio): the last object is the accumulation point.
+    /// At most `longest` objects.
+    #[must_use]
+    pub fn accumulation(&self, object: u32, longest: usize) -> Vec<u32> {
+        let mut way = vec![object];
+        let mut at = (object, self.retained(object));
+        while way.len() < longest {
+            let child = self.tree.heaviest_child(Holder::Node(at.0));
+            let Some((Holder::Node(child), bytes)) = child else {
+                break;
+            };
+            if (bytes as f64) < at.1 as f64 * leakhound_graph::dominator_tree::BIG_DROP {
+                break;
+            }
+            way.push(child);
+            at = (child, bytes);
+        }
+        way
     }
 
     /// Full name of an object's type.
@@ -148,172 +254,4 @@ impl<'a> Survey<'a> {
             .type_info(self.objects.type_id(object))
             .map_or_else(|| "?".to_owned(), |info| info.short_name.clone())
     }
-}
-
-/// Roots while they are gathered.
-struct Found<'a> {
-    runtime: &'a Runtime,
-    objects: &'a Snapshot,
-    groups: Roots,
-    roots: Vec<Root>,
-    /// Arrays of the runtime that hold static fields.
-    holders: HashSet<u32>,
-    /// Their slots that belong to a field.
-    labelled: HashSet<u64>,
-}
-
-impl<'a> Found<'a> {
-    fn new(runtime: &'a Runtime, objects: &'a Snapshot) -> Self {
-        Self {
-            runtime,
-            objects,
-            groups: Roots::new(),
-            roots: Vec::new(),
-            holders: HashSet::new(),
-            labelled: HashSet::new(),
-        }
-    }
-
-    fn open(&mut self, kind: RootKind, name: String) -> GroupId {
-        let group = self.groups.group(kind as u8);
-        self.roots.push(Root { group, kind, name });
-        group
-    }
-
-    fn add(&mut self, group: GroupId, address: u64) {
-        if let Some(object) = self.objects.index_of(address) {
-            self.groups.add(group, object);
-        }
-    }
-
-    /// A slot inside the heap lies in an array of the runtime; that array is no owner.
-    fn hold(&mut self, slot: u64) {
-        if let Some(holder) = self.objects.index_around(slot) {
-            self.holders.insert(holder);
-            self.labelled.insert(slot);
-        }
-    }
-
-    fn statics(&mut self) {
-        for field in self.runtime.statics() {
-            self.hold(field.slot);
-            if field.object != 0 {
-                let group = self.open(RootKind::Static, field.name);
-                self.add(group, field.object);
-            }
-        }
-    }
-
-    fn thread_statics(&mut self) {
-        let mut by_name: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for field in self.runtime.thread_statics() {
-            self.hold(field.slot);
-            by_name.entry(field.name).or_default().push(field.object);
-        }
-        for (name, objects) in by_name {
-            let group = self.open(RootKind::ThreadStatic, name);
-            for object in objects {
-                self.add(group, object);
-            }
-        }
-    }
-
-    fn handles(&mut self, handles: &[Handle]) {
-        let mut by_kind: HashMap<HandleKind, GroupId> = HashMap::new();
-        let arrays = self.open(RootKind::RuntimeArray, "runtime arrays".to_owned());
-        for handle in handles.iter().filter(|h| h.kind.is_root()) {
-            let group = match by_kind.get(&handle.kind) {
-                Some(group) => *group,
-                None => {
-                    let name = format!("{} handles", handle.kind.name().replace('_', " "));
-                    let group = self.open(RootKind::Handle, name);
-                    by_kind.insert(handle.kind, group);
-                    group
-                }
-            };
-            self.add(group, handle.target);
-        }
-        // What the runtime's arrays hold besides fields: literals (up to 7), and other things of its own.
-        let mut inside = Vec::new();
-        let mut references = self.runtime.references(self.objects);
-        for holder in &self.holders {
-            let address = self.objects.address(*holder);
-            references.each_slot(*holder, |offset, target| {
-                if !self.labelled.contains(&(address + offset)) {
-                    inside.push(target);
-                }
-            });
-            self.groups.add(arrays, *holder);
-        }
-        drop(references);
-        for target in inside {
-            self.add(arrays, target);
-        }
-    }
-
-    fn frozen(&mut self) {
-        let group = self.open(RootKind::Frozen, "frozen objects".to_owned());
-        for piece in self.objects.pieces(u32::MAX) {
-            if self.objects.generation(piece.start) == leakhound_clr::Generation::Frozen {
-                for object in piece {
-                    self.groups.add(group, object);
-                }
-            }
-        }
-    }
-
-    /// Every word that could be a reference counts as one: it may keep garbage, and can never lose what is alive.
-    fn stacks(&mut self, image: &ProcessImage) {
-        for thread in &image.threads {
-            let name = match &thread.name {
-                Some(name) => format!("stack of thread {} ({name})", thread.os_id),
-                None => format!("stack of thread {}", thread.os_id),
-            };
-            let group = self.open(RootKind::Stack, name);
-            for word in &thread.registers {
-                self.maybe(group, *word);
-            }
-            for word in stack_words(image, thread) {
-                self.maybe(group, word);
-            }
-        }
-    }
-
-    fn maybe(&mut self, group: GroupId, word: u64) {
-        if word > 0xFFFF
-            && let Some(object) = self.objects.index_around(word)
-        {
-            self.groups.add(group, object);
-        }
-    }
-
-    fn ready(&mut self, finalization: &Finalization) {
-        let group = self.open(RootKind::Ready, "ready for finalization".to_owned());
-        for object in finalization
-            .ready
-            .iter()
-            .chain(&finalization.ready_critical)
-        {
-            self.add(group, *object);
-        }
-    }
-}
-
-/// The stack of a thread as words, from its pointer up; empty when it is not in the dump.
-#[must_use]
-pub fn stack_words(image: &ProcessImage, thread: &leakhound_dump::Thread) -> Vec<u64> {
-    let regions = image.memory.regions();
-    let at = regions.partition_point(|r| r.end <= thread.sp);
-    let Some(region) = regions.get(at).filter(|r| r.start <= thread.sp) else {
-        return Vec::new();
-    };
-    let start = thread.sp & !7;
-    let words = (((region.end - start) / 8) as usize).min(STACK_WORDS);
-    image
-        .memory
-        .bytes(start, words * 8)
-        .unwrap_or_default()
-        .chunks_exact(8)
-        .map(|w| u64::from_le_bytes(w.try_into().unwrap_or_default()))
-        .collect()
 }

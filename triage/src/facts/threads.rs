@@ -96,6 +96,8 @@ fn one(image: &ProcessImage, survey: &Survey<'_>, thread: &ManagedThread) -> Row
     let frames = runtime.frames(thread);
     let calls = frames.into_iter().find_map(|f| f.method);
     let system_call = runtime.system_call(thread).and_then(|c| c.name);
+    let mut stacks = survey.roots.iter();
+    let stack = stacks.find(|root| root.thread == Some(thread.os_id));
     row([
         ("id", int(thread.managed_id.into())),
         ("os_id", int(thread.os_id.into())),
@@ -105,6 +107,10 @@ fn one(image: &ProcessImage, survey: &Survey<'_>, thread: &ManagedThread) -> Row
         ),
         ("background", Value::Bool(thread.is_background())),
         ("worker", Value::Bool(thread.is_worker())),
+        (
+            "retained",
+            int(stack.map_or(0, |root| survey.retained_by(root))),
+        ),
         ("calls", text(calls.unwrap_or_default())),
         ("system_call", text(system_call.unwrap_or_default())),
     ])

@@ -1,7 +1,8 @@
-//! Objects and bytes by type, dead and alive; what is live and what is garbage by generation.
+//! Objects and bytes by type, dead and alive, with what they retain; what is live, what only finalizers hold and what is garbage
+//! by generation.
 
 use super::rows::{int, row, text};
-use super::survey::Survey;
+use super::survey::{Reach, Survey};
 use leakhound_clr::{Generation, TypeId};
 use leakhound_rules::FactSheet;
 use rayon::prelude::*;
@@ -22,6 +23,7 @@ struct Tally {
 struct Sums {
     types: Vec<Tally>,
     live: [u64; 6],
+    finalizing: [u64; 6],
     dead: [u64; 6],
 }
 
@@ -37,22 +39,25 @@ impl Sums {
         }
         for i in 0..6 {
             self.live[i] += other.live[i];
+            self.finalizing[i] += other.finalizing[i];
             self.dead[i] += other.dead[i];
         }
         self
     }
 }
 
-/// Live and dead bytes of the whole heap.
+/// Bytes of the whole heap by who reaches them.
 #[derive(Debug, Clone, Copy)]
 pub struct Liveness {
-    /// Reachable.
+    /// A root.
     pub live_bytes: u64,
-    /// Not reachable.
+    /// Only the queues of the finalizer.
+    pub finalizing_bytes: u64,
+    /// Nobody.
     pub garbage_bytes: u64,
 }
 
-/// Writes `types`, `heap.types`, `heap.live`, `heap.garbage` and `*.garbage`.
+/// Writes `types`, `heap.types`, and of the heap and of each generation `*.live`, `*.finalizing` and `*.garbage`.
 pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) -> Liveness {
     let objects = &survey.objects;
     let sums = objects
@@ -69,17 +74,24 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) -> Liveness {
                 let tally = &mut sums.types[id];
                 tally.count += 1;
                 tally.bytes += bytes;
-                if survey.is_live(object) {
-                    tally.live_bytes += bytes;
-                    sums.live[generation] += bytes;
-                } else {
-                    sums.dead[generation] += bytes;
+                match survey.reach(object) {
+                    Reach::Live => {
+                        tally.live_bytes += bytes;
+                        sums.live[generation] += bytes;
+                    }
+                    Reach::Finalizer => sums.finalizing[generation] += bytes,
+                    Reach::Garbage => sums.dead[generation] += bytes,
                 }
             }
             sums
         })
         .reduce(Sums::default, Sums::add);
 
+    let retained = survey
+        .tree
+        .retained_by_type(sums.types.len() as u32, |object| {
+            objects.type_ids()[object as usize]
+        });
     let mut order: Vec<(u32, Tally)> = (0u32..)
         .zip(&sums.types)
         .filter(|(_, t)| t.count > 0)
@@ -105,6 +117,10 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) -> Liveness {
             ("count", int(tally.count)),
             ("bytes", int(tally.bytes)),
             ("live_bytes", int(tally.live_bytes)),
+            (
+                "retained",
+                int(retained.get(*id as usize).map_or(0, |sum| sum.bytes)),
+            ),
         ]));
     }
     if !rows.is_empty() {
@@ -113,16 +129,22 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) -> Liveness {
     sheet.lists.insert("types".to_owned(), rows);
 
     for generation in Generation::ALL {
+        let at = generation as usize;
+        let name = generation.name();
+        sheet.int(&format!("{name}.live"), sums.live[at]);
+        // Frozen objects are never collected.
         if generation != Generation::Frozen {
-            let dead = sums.dead[generation as usize];
-            sheet.int(&format!("{}.garbage", generation.name()), dead);
+            sheet.int(&format!("{name}.finalizing"), sums.finalizing[at]);
+            sheet.int(&format!("{name}.garbage"), sums.dead[at]);
         }
     }
     let liveness = Liveness {
         live_bytes: sums.live.iter().sum(),
+        finalizing_bytes: sums.finalizing.iter().sum(),
         garbage_bytes: sums.dead.iter().sum(),
     };
     sheet.int("heap.live", liveness.live_bytes);
+    sheet.int("heap.finalizing", liveness.finalizing_bytes);
     sheet.int("heap.garbage", liveness.garbage_bytes);
     liveness
 }

@@ -12,11 +12,11 @@ use std::collections::HashMap;
 /// Rows kept in each list.
 const KEEP: usize = 50;
 
-#[derive(Default, Clone, Copy)]
+#[derive(Default)]
 struct Tally {
     count: u64,
     bytes: u64,
-    retained_bytes: u64,
+    objects: Vec<u32>,
     /// The one that keeps most alive, with how much.
     heaviest: Option<(u64, u32)>,
 }
@@ -71,10 +71,10 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
             }
             Kind::Call => calls.entry((view.id, view.waits_at())).or_default(),
         };
-        let retained = survey.weights.below(object);
+        let retained = survey.retained(object);
         tally.count += 1;
         tally.bytes += objects.size(object);
-        tally.retained_bytes += retained;
+        tally.objects.push(object);
         tally.heaviest = tally.heaviest.max(Some((retained, object)));
     }
     let largest_source = sources.values().copied().max().unwrap_or(0);
@@ -121,7 +121,7 @@ fn ranked<K>(
             let mut out = row([
                 ("count", int(tally.count)),
                 ("bytes", int(tally.bytes)),
-                ("retained", int(tally.retained_bytes)),
+                ("retained", int(survey.retained_together(tally.objects))),
                 ("path", Value::Texts(steps)),
             ]);
             let named = columns(key).into_iter();

@@ -232,11 +232,12 @@ fn lists() -> BTreeMap<String, Vec<Row>> {
     ];
     let statics = statics
         .into_iter()
-        .map(|(field, kind, retained, elements)| {
+        .map(|(field, kind, owned, elements)| {
             row(&[
                 ("field", text(field)),
                 ("type", text(kind)),
-                ("retained", Value::Int(retained)),
+                ("owned", Value::Int(owned)),
+                ("retained", Value::Int(owned)),
                 ("elements", Value::Int(elements)),
             ])
         })
@@ -330,7 +331,7 @@ fn findings() -> Vec<Finding> {
         "windbg: !name2ee Shop.dll Shop.Pricing.QuoteCache",
     ]);
     quotes.evidence = vec![
-        evidence("growing_statics.retained", Value::Int(1044 * MB), "1.04 GB"),
+        evidence("growing_statics.owned", Value::Int(1044 * MB), "1.04 GB"),
         evidence("growing_statics.delta", Value::Int(412 * MB), "412 MB"),
         evidence("growth.captures", Value::Int(3), "3"),
         evidence("growth.span", Value::Int(21_720_000), "6 h 2 min"),

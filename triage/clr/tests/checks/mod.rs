@@ -446,7 +446,7 @@ fn check_references(runtime: &Runtime, census: &Census, what: &str) {
     );
     let edges = runtime.edges(&snapshot);
     assert_eq!(edges.starts.len(), snapshot.len() + 1);
-    assert_eq!(*edges.starts.last().unwrap(), edges.targets.len() as u64);
+    assert_eq!(*edges.starts.last().unwrap() as usize, edges.targets.len());
     let mut references = runtime.references(&snapshot);
     for index in (0..u32::try_from(snapshot.len()).unwrap()).step_by(7) {
         let mut targets = Vec::new();

@@ -84,7 +84,7 @@ pub struct Heap {
     pub live_types: Vec<(String, u64)>,
     /// Types by bytes.
     pub types: Family,
-    /// Static fields by what they retain.
+    /// Static fields by what they own.
     pub statics: Family,
     /// Smaller tables, those that have lines.
     pub families: Vec<Family>,
@@ -142,13 +142,14 @@ const STATICS: Table = Table {
     limit: TYPES_MAX,
     name: "field",
     detail: "type",
-    bytes: "retained",
+    bytes: "owned",
     count: "elements",
 };
 
 /// The smaller tables, in the order of a report. A table is one entry here.
 #[rustfmt::skip]
 const FAMILIES: &[Table] = &[
+    Table { list: "dominators", title: "Objects that keep the most", counted: "Elements", limit: ROWS_MAX, name: "type", detail: "accumulates_in", bytes: "retained", count: "elements" },
     Table { list: "growing_statics", title: "Static fields that grew in every capture", counted: "Elements", limit: ROWS_MAX, name: "field", detail: "type", bytes: "delta", count: "elements" },
     Table { list: "growing_types", title: "Types that grew in every capture", counted: "", limit: ROWS_MAX, name: "type", detail: "", bytes: "delta", count: "" },
     Table { list: "ready", title: "Waiting for the finalizer", counted: "Objects", limit: ROWS_MAX, name: "type", detail: "", bytes: "bytes", count: "count" },

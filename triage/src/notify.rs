@@ -13,18 +13,27 @@
 pub mod address;
 pub mod config;
 pub mod destination;
+pub mod discord;
+pub mod github;
+pub mod gitlab;
+pub mod google_chat;
 pub mod http;
 pub mod inbox;
+pub mod jira;
 pub mod matrix;
+pub mod mattermost;
 pub mod message;
 pub mod outbox;
+pub mod pagerduty;
 mod payload;
 pub mod registry;
+pub mod request_tracker;
 pub mod sample;
 pub mod scrub;
 pub mod secret;
 pub mod slack;
 pub mod teams;
+pub mod ticket;
 pub mod webhook;
 
 pub use config::{ConfigError, DestinationConfig};

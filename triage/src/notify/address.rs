@@ -103,6 +103,15 @@ impl Address {
         Address { url }
     }
 
+    /// The address with these added to its query, each percent-encoded.
+    pub fn with_query(&self, pairs: &[(&str, &str)]) -> Address {
+        let mut url = self.url.clone();
+        if !pairs.is_empty() {
+            url.query_pairs_mut().extend_pairs(pairs);
+        }
+        Address { url }
+    }
+
     /// Plain http, which [`Address::parse`] lets through to this machine only.
     pub(super) fn is_loopback(&self) -> bool {
         self.url.scheme() == "http"

@@ -15,7 +15,7 @@ use reqwest::{Client, Method};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::address::{Address, SECRET_MIN_BYTES};
-use super::destination::{Failure, FailureKind, Said};
+use super::destination::{Failure, FailureKind, Proof, Receipt, Said};
 use super::scrub;
 
 /// How much of a reply is read; chat systems answer in a line.
@@ -71,12 +71,14 @@ impl Default for Http {
 pub struct Request {
     /// Where to.
     pub address: Address,
-    /// `POST` or `PUT`.
+    /// `GET`, `POST` or `PUT`.
     pub method: Method,
     /// Headers; every value is treated as a secret.
     pub headers: Vec<(&'static str, SecretString)>,
-    /// JSON.
+    /// JSON; may be empty.
     pub body: Vec<u8>,
+    /// Secrets in the body, which an error page may repeat.
+    pub hidden: Vec<SecretString>,
 }
 
 impl Request {
@@ -87,6 +89,7 @@ impl Request {
             method: Method::POST,
             headers: Vec::new(),
             body,
+            hidden: Vec::new(),
         }
     }
 }
@@ -124,6 +127,34 @@ impl Reply {
         let server_now = self.header("date").and_then(parse_http_date);
         self.header("retry-after")
             .and_then(|text| parse_retry_after(text, server_now.unwrap_or(self.now)))
+    }
+
+    /// The body as JSON. What is none was said by something else than the system that was asked: a proxy, a portal.
+    pub fn json(&self) -> Result<serde_json::Value, Failure> {
+        serde_json::from_str(&self.body).map_err(|error| {
+            let cut = if self.truncated {
+                " (its end was cut off)"
+            } else {
+                ""
+            };
+            let reason = format!("expected JSON, found {}{cut}: {error}", self.said());
+            self.failure(FailureKind::Retry(None), reason)
+        })
+    }
+
+    /// A receipt with the other side's name for what was made; without a name the reply proves nothing.
+    pub fn receipt(&self, id: Option<&str>) -> Result<Receipt, Failure> {
+        match id.filter(|id| !id.is_empty()) {
+            Some(id) => Ok(Receipt {
+                proof: Proof::Confirmed,
+                id: Some(super::message::clean(id, 255)),
+                said: self.said(),
+            }),
+            None => {
+                let reason = format!("the reply names no ticket: {}", self.said());
+                Err(self.failure(FailureKind::Ambiguous, reason))
+            }
+        }
     }
 
     /// A failure with this reply as its reason.
@@ -235,6 +266,7 @@ impl Http {
             method,
             headers,
             body,
+            hidden,
         } = request;
         let plain = address.is_loopback();
         let client = self.client(plain)?;
@@ -248,8 +280,11 @@ impl Http {
             let word = value.expose_secret().rsplit(' ').next();
             SecretString::from(word.unwrap_or_default().to_owned())
         };
-        let sent_secrets: Vec<SecretString> =
-            headers.iter().map(|(_, value)| last_word(value)).collect();
+        let sent_secrets: Vec<SecretString> = headers
+            .iter()
+            .map(|(_, value)| last_word(value))
+            .chain(hidden)
+            .collect();
         for (name, value) in headers {
             let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| {
                 Failure::new(

@@ -97,6 +97,7 @@ impl Destination for Matrix {
                 body: content(parcel.message, parcel.continues)
                     .to_string()
                     .into_bytes(),
+                hidden: Vec::new(),
             };
             judge(&http.exchange(request, parcel.now).await?)
         })

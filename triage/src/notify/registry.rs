@@ -6,7 +6,10 @@ use leakhound_rules::Severity;
 use serde::Deserialize;
 
 use super::destination::Destination;
-use super::{matrix, slack, teams, webhook};
+use super::{
+    discord, github, gitlab, google_chat, jira, matrix, mattermost, pagerduty, request_tracker,
+    slack, teams, webhook,
+};
 
 /// One kind of destination, for help texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,4 +56,12 @@ kinds! {
     teams: teams::Teams, "a Microsoft Teams channel or chat, through a Workflows webhook";
     webhook: webhook::Webhook, "any HTTP receiver, signed as Standard Webhooks";
     matrix: matrix::Matrix, "a Matrix room";
+    discord: discord::Discord, "a Discord channel, through a webhook";
+    google_chat: google_chat::GoogleChat, "a Google Chat space, through a webhook";
+    mattermost: mattermost::Mattermost, "a Mattermost channel, through an incoming webhook";
+    jira: jira::Jira, "tickets in Jira, Cloud or Data Center";
+    github: github::Github, "issues of a GitHub repository";
+    gitlab: gitlab::Gitlab, "issues of a GitLab project";
+    request_tracker: request_tracker::RequestTracker, "tickets in Request Tracker 5";
+    pagerduty: pagerduty::Pagerduty, "PagerDuty, through the Events API v2";
 }

@@ -11,6 +11,8 @@ mod matrix;
 mod outbox;
 mod payloads;
 mod replies;
+mod request_tracker;
 mod story;
 mod support;
+mod tickets;
 mod trust;

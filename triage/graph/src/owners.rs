@@ -15,11 +15,20 @@ const ROOT: u32 = u32::MAX;
 /// Nodes in one piece of parallel work.
 const PIECE: usize = 1 << 20;
 
+/// Nodes of a frontier whose edges are looked at together.
+const BATCH: usize = 32;
+
+/// Who owns a node, and through which other it was reached: side by side, for a search reads both at once.
+#[derive(Debug, Clone, Copy)]
+struct Reached {
+    group: u32,
+    parent: u32,
+}
+
 /// The account: 8 bytes per node.
 #[derive(Debug)]
 pub struct Owners {
-    group: Vec<u32>,
-    parent: Vec<u32>,
+    nodes: Vec<Reached>,
 }
 
 impl Owners {
@@ -28,10 +37,11 @@ impl Owners {
     #[must_use]
     pub fn assign(graph: &Graph, roots: &Roots, follow: Follow, tier: impl Fn(u8) -> u8) -> Self {
         let n = graph.nodes() as usize;
-        let mut owners = Self {
-            group: vec![NONE; n],
-            parent: vec![ROOT; n],
+        let nobody = Reached {
+            group: NONE,
+            parent: ROOT,
         };
+        let mut nodes = vec![nobody; n];
         let mut slots: Vec<(u8, u32, u32)> = roots
             .slots()
             .filter_map(|(group, node)| Some((tier(roots.kind(group)?), group.0, node)))
@@ -41,45 +51,58 @@ impl Owners {
         let (mut frontier, mut next) = (Vec::new(), Vec::new());
         for tier in slots.chunk_by(|a, b| a.0 == b.0) {
             for &(_, group, node) in tier {
-                if owners.group[node as usize] == NONE {
-                    owners.group[node as usize] = group;
+                let own = &mut nodes[node as usize];
+                if own.group == NONE {
+                    own.group = group;
                     frontier.push(node);
                 }
             }
             while !frontier.is_empty() {
-                for node in frontier.drain(..) {
-                    let group = owners.group[node as usize];
-                    for target in graph.successors(node, follow) {
-                        let own = &mut owners.group[target as usize];
-                        if *own == NONE {
-                            *own = group;
-                            owners.parent[target as usize] = node;
-                            next.push(target);
+                for batch in frontier.chunks(BATCH) {
+                    touch(graph, &nodes, batch);
+                    for &node in batch {
+                        let group = nodes[node as usize].group;
+                        let mut reach = |target: u32| {
+                            let own = &mut nodes[target as usize];
+                            if own.group == NONE {
+                                *own = Reached {
+                                    group,
+                                    parent: node,
+                                };
+                                next.push(target);
+                            }
+                        };
+                        graph.strong(node).iter().for_each(|target| reach(*target));
+                        for edge in graph.extra(node) {
+                            if follow.follows(edge.class) {
+                                reach(edge.to);
+                            }
                         }
                     }
                 }
+                frontier.clear();
                 std::mem::swap(&mut frontier, &mut next);
             }
         }
-        owners
+        Self { nodes }
     }
 
     /// The group that owns `node`; `None` when no root reaches it.
     #[must_use]
     #[inline]
     pub fn of(&self, node: u32) -> Option<GroupId> {
-        self.group
+        self.nodes
             .get(node as usize)
-            .filter(|&&g| g != NONE)
-            .map(|&g| GroupId(g))
+            .filter(|own| own.group != NONE)
+            .map(|own| GroupId(own.group))
     }
 
     /// The node through which `node` was reached first; `None` for roots and unreachable nodes.
     #[must_use]
     pub fn parent(&self, node: u32) -> Option<u32> {
-        self.parent
+        self.nodes
             .get(node as usize)
-            .copied()
+            .map(|own| own.parent)
             .filter(|&p| p != ROOT)
     }
 
@@ -87,12 +110,12 @@ impl Owners {
     #[must_use]
     pub fn shares(&self, groups: u32, size: impl Fn(u32) -> u64 + Sync) -> Vec<Share> {
         let none = || vec![Share::default(); groups as usize];
-        self.group
+        self.nodes
             .par_chunks(PIECE)
             .enumerate()
             .fold(none, |mut shares, (piece, owners)| {
-                for (node, group) in ((piece * PIECE) as u32..).zip(owners) {
-                    if let Some(share) = shares.get_mut(*group as usize) {
+                for (node, own) in ((piece * PIECE) as u32..).zip(owners) {
+                    if let Some(share) = shares.get_mut(own.group as usize) {
                         share.bytes = share.bytes.saturating_add(size(node));
                         share.nodes += 1;
                     }
@@ -107,6 +130,17 @@ impl Owners {
                 all
             })
     }
+}
+
+/// Reads what a batch will need. A search that goes from node to node waits for memory at each of them; here the waits of a batch
+/// overlap, which makes the whole search several times as fast on a heap that no cache holds.
+fn touch(graph: &Graph, nodes: &[Reached], batch: &[u32]) {
+    let rows = batch.iter().map(|node| graph.strong(*node));
+    let first = rows.clone().filter_map(|row| row.first());
+    std::hint::black_box(first.fold(0, |sum, target| sum ^ target));
+    let targets = rows.flat_map(|row| row.iter().take(BATCH));
+    let groups = targets.map(|target| nodes[*target as usize].group);
+    std::hint::black_box(groups.fold(0, |sum, group| sum ^ group));
 }
 
 /// What one group owns.

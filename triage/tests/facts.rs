@@ -129,6 +129,45 @@ fn check(version: Version) {
     assert_eq!(int("threads.unstarted"), 1);
     assert_eq!(int("threads.dead"), number("/ended_threads"));
 
+    // Every byte in an object is live, waits for finalizers, or is garbage.
+    for generation in ["heap", "gen0", "gen1", "gen2", "loh", "poh"] {
+        let of = |what: &str| int(&format!("{generation}.{what}"));
+        let parts = of("live") + of("finalizing") + of("garbage");
+        let frozen = if generation == "heap" {
+            int("frozen.live")
+        } else {
+            0
+        };
+        // `heap.live` counts frozen objects, whose generation has no garbage.
+        let whole = if generation == "heap" {
+            ["gen0", "gen1", "gen2", "loh", "poh"]
+                .iter()
+                .map(|g| int(&format!("{g}.used")))
+                .sum::<i64>()
+                + frozen
+        } else {
+            of("used")
+        };
+        assert_eq!(parts, whole, "{generation}");
+    }
+    let kept: Vec<i64> = sheet.lists["dominators"]
+        .iter()
+        .map(|r| count(r, "retained"))
+        .collect();
+    assert!(!kept.is_empty() && kept.is_sorted_by(|a, b| a >= b));
+    assert!(kept[0] < int("heap.live"));
+    let till = sheet.lists["types"]
+        .iter()
+        .find(|r| text(r, "type") == "Shop.Floor.Till");
+    assert!(till.is_none_or(|r| count(r, "retained") >= count(r, "live_bytes")));
+    let own = sheet.lists["modules"]
+        .iter()
+        .find(|r| text(r, "name") == "Shop.Floor.dll")
+        .unwrap();
+    assert!(count(own, "retained") > 0);
+    let stacks = sheet.lists["managed_threads"].iter();
+    assert!(stacks.map(|r| count(r, "retained")).sum::<i64>() > 0);
+
     let committed: i64 = sheet.lists["generations"]
         .iter()
         .map(|r| count(r, "committed"))

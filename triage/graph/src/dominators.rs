@@ -313,25 +313,35 @@ fn predecessors(space: &Space<'_>, walk: &Walk) -> Result<(Vec<u32>, Vec<u32>), 
     Ok((starts, preds))
 }
 
+/// A vertex of the linked forest. Both are read together, so they lie together.
+#[derive(Clone, Copy)]
+struct Link {
+    /// Compressed towards the roots of the forest.
+    ancestor: u32,
+    /// Least semidominator on the way to it.
+    label: u32,
+}
+
 /// Immediate dominators from parents and predecessors, all in preorder numbers.
 fn semi_nca(parent: Vec<u32>, starts: Vec<u32>, preds: Vec<u32>) -> Vec<u32> {
     let n = parent.len() as u32;
     let mut semi = parent.clone();
-    // `ancestor` is compressed towards the roots of the linked forest; `label` is the least semidominator on the way.
-    let mut ancestor = parent.clone();
+    let mut links: Vec<Link> = (0u32..)
+        .zip(&parent)
+        .map(|(label, &ancestor)| Link { ancestor, label })
+        .collect();
     let mut idom = parent;
-    let mut label: Vec<u32> = (0..n).collect();
     let mut stack = Vec::new();
     for w in (1..n).rev() {
-        let row = starts[w as usize] as usize..starts[w as usize + 1] as usize;
+        let row = &preds[starts[w as usize] as usize..starts[w as usize + 1] as usize];
         let mut least = semi[w as usize];
-        for &v in &preds[row] {
-            least = least.min(eval(v, w + 1, &mut ancestor, &mut label, &mut stack));
+        for &v in row {
+            least = least.min(eval(v, w + 1, &mut links, &mut stack));
         }
         semi[w as usize] = least;
-        label[w as usize] = least;
+        links[w as usize].label = least;
     }
-    drop((starts, preds, ancestor, label));
+    drop((starts, preds, links));
     for w in 1..n {
         let limit = semi[w as usize];
         let mut d = idom[w as usize];
@@ -345,22 +355,29 @@ fn semi_nca(parent: Vec<u32>, starts: Vec<u32>, preds: Vec<u32>) -> Vec<u32> {
 
 /// Least semidominator on the path from `v` up to the last vertex that is linked (numbers from `linked` on are).
 #[inline]
-fn eval(v: u32, linked: u32, ancestor: &mut [u32], label: &mut [u32], stack: &mut Vec<u32>) -> u32 {
-    if ancestor[v as usize] < linked {
-        return label[v as usize];
+fn eval(v: u32, linked: u32, links: &mut [Link], stack: &mut Vec<u32>) -> u32 {
+    let mut link = links[v as usize];
+    if link.ancestor < linked {
+        return link.label;
     }
     let mut at = v;
-    while ancestor[at as usize] >= linked {
+    while link.ancestor >= linked {
         stack.push(at);
-        at = ancestor[at as usize];
+        at = link.ancestor;
+        link = links[at as usize];
     }
     // `at` is the topmost linked vertex of the path; everything below it is hung directly under its parent.
-    let top = ancestor[at as usize];
-    let mut least = label[at as usize];
+    let Link {
+        ancestor,
+        label: mut least,
+    } = link;
     while let Some(x) = stack.pop() {
-        least = least.min(label[x as usize]);
-        label[x as usize] = least;
-        ancestor[x as usize] = top;
+        let own = &mut links[x as usize];
+        least = least.min(own.label);
+        *own = Link {
+            ancestor,
+            label: least,
+        };
     }
     least
 }

@@ -12,7 +12,7 @@ use std::collections::BinaryHeap;
 /// Objects that a sheet names.
 const KEEP: usize = 30;
 /// Objects that retain less are never anybody's problem.
-const SMALLEST_BYTES: u64 = 64 << 10;
+const SMALLEST_BYTES: u64 = 4_096;
 /// Objects from one that is listed down to its accumulation point; a longer way is a chain of links.
 const LONGEST: usize = 1_000;
 

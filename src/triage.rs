@@ -148,6 +148,12 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
             .or_input()?;
     }
     let judged = diagnose::diagnose(sheet, &earlier, &rules);
+    if !args.baseline.is_empty() && judged.sheet.get_int("growth.captures").is_none() {
+        eprintln!(
+            "No baseline is older than {}, so there is no growth to measure: were they swapped?",
+            args.file.display()
+        );
+    }
     print(&judged, args.format, args.output.as_deref())?;
     Ok(exit_of(&judged.diagnosis))
 }

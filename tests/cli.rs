@@ -128,6 +128,83 @@ fn a_sheet_is_judged_without_its_dump() {
     assert_eq!(out(&walked), out(&judged));
 }
 
+/// The real sheet as it would be at another time, with so much more in the static cache.
+fn sheet_at(folder: &Path, real: &serde_json::Value, minute: i64, megabytes: i64) -> String {
+    let mut sheet = real.clone();
+    sheet["subject"]["captured_at_ms"] = (1_790_000_000_000 + minute * 60_000).into();
+    for (fact, more) in [("heap.live", 10), ("memory.commit", 60)] {
+        sheet["facts"][fact] = ((megabytes + more) * 1_000_000).into();
+    }
+    let statics = sheet["lists"]["statics"].as_array_mut().expect("a list");
+    assert_eq!(statics[0]["field"], "Shop.Pricing.QuoteCache.Quotes");
+    for column in ["retained", "owned"] {
+        if statics[0][column].is_number() {
+            statics[0][column] = (megabytes * 1_000_000).into();
+        }
+    }
+    let name = format!("at-{minute}-{megabytes}.json");
+    write(folder, &name, sheet.to_string().as_bytes())
+}
+
+#[test]
+fn growth_is_told_from_sheets_alone_with_its_rate_and_how_sure_that_is() {
+    let folder = folder();
+    let saved = folder.path().join("sheet.json").display().to_string();
+    leakhound(&["triage", REAL_DUMP, "--modules", "none", "--sheet", &saved]);
+    let real = std::fs::read(&saved).expect("the sheet was saved");
+    let real = serde_json::from_slice(&real).expect("it is JSON");
+    let at = |minute, megabytes| sheet_at(folder.path(), &real, minute, megabytes);
+    let captures = [at(0, 200), at(10, 236), at(20, 284), at(30, 320)];
+    let triage = |format: &str, captures: &[String]| {
+        let mut arguments = vec!["triage", captures[captures.len() - 1].as_str()];
+        arguments.extend(["--format", format, "--baseline"]);
+        arguments.extend(captures[..captures.len() - 1].iter().map(String::as_str));
+        leakhound(&arguments)
+    };
+    // The order in which baselines are given does not matter.
+    let mixed = [1, 0, 2, 3].map(|i: usize| captures[i].clone());
+    let output = triage("json", &mixed);
+    assert_eq!(code(&output), 1, "{}", err(&output));
+    let json: serde_json::Value = serde_json::from_str(&out(&output)).expect("the output is JSON");
+    let growth =
+        "36 MB more than in the last capture 10 min earlier, 245 MB/h ± 10.2 MB/h over 4 captures";
+    let headline = json["headline"].as_str().unwrap_or_default();
+    assert!(headline.ends_with(growth), "{headline}");
+    assert_eq!(json["findings"][0]["rule"], "static-root-growth");
+    assert_eq!(json["facts"]["growth.managed_rate_error"], 10_182_338.0);
+    assert_eq!(json["facts"]["growing_statics"][0]["steps"], 3);
+    for format in ["text", "html", "md"] {
+        let page = out(&triage(format, &captures));
+        let words: Vec<&str> = page.split_whitespace().collect();
+        let page = words.join(" ").replace("&#x2f;", "/");
+        assert!(page.contains(growth), "{format}: {page}");
+        let line =
+            "live managed memory +36 MB, native memory +0 B since the last capture 10 min earlier";
+        assert!(page.contains(line), "{format}: {page}");
+    }
+
+    let two = out(&triage("json", &captures[2..]));
+    assert!(
+        two.contains("216 MB/h (two captures do not tell how sure that is)"),
+        "{two}"
+    );
+
+    // The same size in every capture is no leak, however large.
+    let flat = [at(0, 320), at(200, 320), at(400, 320)];
+    let output = triage("json", &flat);
+    assert_eq!(code(&output), 0, "{}", out(&output));
+    let json: serde_json::Value = serde_json::from_str(&out(&output)).expect("the output is JSON");
+    assert_eq!(json["verdict"], "healthy");
+    assert_eq!(json["findings"][0]["severity"], "info");
+
+    let swapped = triage("json", &[captures[3].clone(), captures[0].clone()]);
+    assert!(
+        err(&swapped).contains("were they swapped?"),
+        "{}",
+        err(&swapped)
+    );
+}
+
 #[test]
 fn what_is_no_dump_is_refused_with_a_sentence() {
     let folder = folder();

@@ -26,6 +26,7 @@ packs! {
     "retention/static-root-growth.toml"
     "retention/static-root.toml"
     "retention/thread-static.toml"
+    "retention/place-growth.toml"
     "retention/retained-growth.toml"
     "retention/string-duplication.toml"
     "retention/timer-leak.toml"
@@ -45,6 +46,7 @@ packs! {
     "gc/loh-fragmentation.toml"
     "gc/heap-fragmentation.toml"
     "gc/poh-growth.toml"
+    "gc/gc-settings.toml"
     "handles/pinned-handles.toml"
     "handles/async-pinned-handles.toml"
     "handles/strong-handle-leak.toml"
@@ -52,6 +54,7 @@ packs! {
     "handles/dependent-handles.toml"
     "native/thread-leak.toml"
     "native/native-growth.toml"
+    "native/native-fragmentation.toml"
 }
 
 /// An ordered set of rules with unique ids.

@@ -38,7 +38,20 @@ namespace Shop.Plugins
                 History.Add(Activator.CreateInstance(plugin.GetType("Shop.Plugins.Result")));
             }
 
-            new ConsoleHost(() => new Report().Add("results", History.Count)).Run();
+            new ConsoleHost(() => new Report().Add("results", History.Count))
+                .On("unload", _ => Unload())
+                .Run();
+        }
+
+        /// <summary>In 3.1 nobody refers to the contexts' own objects, and their finalizers do it.</summary>
+        private static void Unload()
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+            foreach (object result in Environment.Version.Major < 5 ? new List<object>() : History)
+            {
+                AssemblyLoadContext.GetLoadContext(result.GetType().Assembly).Unload();
+            }
         }
     }
 }

@@ -4,10 +4,11 @@ use crate::case::read_sheet;
 use crate::facts::growth;
 use leakhound_archive::bundle::SHEET_FILE;
 use leakhound_archive::{Archive, Bundle};
-use leakhound_rules::{Diagnosis, FactSheet, RuleSet};
+use leakhound_rules::{Diagnosis, FactSheet, Known, RuleSet};
+use std::borrow::Borrow;
 
 /// Earlier captures that growth looks back on; more would make old history outvote today's.
-const LOOK_BACK: usize = 8;
+pub const LOOK_BACK: usize = 8;
 
 /// A diagnosis and the sheet that was judged, growth included.
 #[derive(Debug, Clone)]
@@ -16,6 +17,14 @@ pub struct Judged {
     pub sheet: FactSheet,
     /// What the rules said about it.
     pub diagnosis: Diagnosis,
+}
+
+/// As [`diagnose`], with the diagnosis' copy of the facts left empty: for judging many sheets.
+#[must_use]
+pub fn assess(mut sheet: FactSheet, earlier: &[impl Borrow<FactSheet>], rules: &RuleSet) -> Judged {
+    growth::write(earlier, &mut sheet);
+    let diagnosis = leakhound_rules::assess(&sheet, rules, Known::default());
+    Judged { sheet, diagnosis }
 }
 
 /// Judges `sheet` in the light of `earlier` sheets of the same service, oldest first.
@@ -57,7 +66,9 @@ pub fn earlier_sheets(archive: &Archive, sheet: &FactSheet) -> Vec<FactSheet> {
     found
 }
 
-fn is_earlier_of_same_process(earlier: &FactSheet, sheet: &FactSheet) -> bool {
+/// Whether growth of `sheet` can be measured against `earlier`.
+#[must_use]
+pub fn is_earlier_of_same_process(earlier: &FactSheet, sheet: &FactSheet) -> bool {
     let (a, b) = (&earlier.subject, &sheet.subject);
     a.pid == b.pid
         && a.node == b.node

@@ -1,7 +1,9 @@
 //! Fact families: what a capture says, in the words of the vocabulary. One file per family.
 
 pub mod account;
+mod accumulations;
 mod address_map;
+pub mod ages;
 pub mod collections;
 pub mod collector;
 pub mod dominators;
@@ -13,6 +15,7 @@ pub mod growth;
 pub mod handles;
 pub mod hard_limit;
 pub mod heap;
+pub mod http;
 pub mod large;
 pub mod locks;
 pub mod modules;
@@ -65,6 +68,7 @@ pub fn write_managed(
             handles::write(&survey, sheet);
             statics::write(&survey, sheet);
             dominators::write(&survey, sheet);
+            accumulations::write(&survey, sheet);
             threads::write(image, &survey, sheet);
             thrown::write(&survey, request.strings, sheet);
             modules::write(&survey, sheet);
@@ -72,6 +76,7 @@ pub fn write_managed(
             strings::write(&survey, request.strings, sheet);
             at(0.92, "reading collections and what waits");
             collections::write(&survey, sheet);
+            http::write(&survey, request.strings, sheet);
             events::write(&survey, sheet);
             exceptions::write(&survey, sheet);
             waiting::write(&survey, sheet);

@@ -4,6 +4,7 @@
 //! Everything goes by the names of fields, which metadata gives for every runtime version; where a name is unknown the shape says
 //! nothing. One file per shape, one line in `COLLECTIONS`.
 
+mod array_pool;
 mod blocking_collection;
 mod channel;
 mod concurrent_bag;
@@ -11,10 +12,15 @@ mod concurrent_dictionary;
 mod concurrent_queue;
 mod concurrent_stack;
 mod conditional_weak_table;
+mod db_context;
 pub mod delegate;
 mod dictionary;
+mod exception;
+mod execution_context;
 mod hash_set;
+pub mod http;
 mod immutable;
+mod lazy;
 mod linked_list;
 mod list;
 mod memory_cache;
@@ -22,11 +28,14 @@ mod memory_stream;
 mod priority_queue;
 mod queue;
 pub mod registration;
+mod runtime_caching;
 mod sorted;
 pub mod state_machine;
 mod string_builder;
+mod thread_local;
 mod thread_pool;
 pub mod timer;
+pub mod token_source;
 
 use leakhound_clr::{Field, FieldKind, Runtime, TypeId};
 use leakhound_dump::MemoryExt;
@@ -43,6 +52,8 @@ pub struct Reading {
     pub capacity: u64,
     /// Bytes of the room for one element.
     pub slot_bytes: u64,
+    /// Bytes that wait in it to be used again; 0 where it is not for that.
+    pub idle_bytes: u64,
 }
 
 impl Reading {
@@ -52,7 +63,7 @@ impl Reading {
         Self {
             count,
             capacity: count,
-            slot_bytes: 0,
+            ..Self::default()
         }
     }
 
@@ -72,6 +83,8 @@ pub enum Use {
     Keeps,
     /// Things pass through it: who puts in is faster than who takes out when it is long.
     Queues,
+    /// No collection, but something that holds things on behalf of others: told of whatever its size.
+    Holds,
 }
 
 /// A shape: the types it reads and how.
@@ -102,6 +115,7 @@ const COLLECTIONS: &[&Shape] = &[
     &blocking_collection::SHAPE,
     &channel::UNBOUNDED,
     &channel::BOUNDED,
+    &channel::SINGLE_READER,
     &immutable::SHAPE,
     &conditional_weak_table::SHAPE,
     &memory_stream::SHAPE,
@@ -109,10 +123,23 @@ const COLLECTIONS: &[&Shape] = &[
     &memory_cache::SHAPE,
     &thread_pool::GLOBAL,
     &thread_pool::LOCAL,
+    &runtime_caching::SHAPE,
+    &lazy::SHAPE,
+    &thread_local::SHAPE,
+    &execution_context::SHAPE,
+    &array_pool::SHARED,
+    &array_pool::OWN,
+    &http::SHAPE,
 ];
+
+/// Shapes whose derived types are read as they are.
+const BASES: &[&Shape] = &[&db_context::SHAPE, &token_source::SHAPE];
 
 /// The longest chain of links that is counted by hand.
 const LINKS: u64 = 10_000_000;
+
+/// Characters of a string that is read for a name.
+const TEXT: usize = 256;
 
 /// Reads well-known objects of one runtime; remembers where fields lie. One for each thread.
 pub struct Reader<'a> {
@@ -210,6 +237,12 @@ impl<'r, 'a> View<'r, 'a> {
         u64::try_from(self.int(name)?).ok()
     }
 
+    /// The first of several names that there is, as a number that counts something.
+    #[must_use]
+    pub fn count_of(&self, names: &[&'static str]) -> Option<u64> {
+        names.iter().find_map(|name| self.count(name))
+    }
+
     /// The address in a reference field; 0 for null.
     #[must_use]
     pub fn address_in(&self, name: &'static str) -> Option<u64> {
@@ -254,6 +287,27 @@ impl<'r, 'a> View<'r, 'a> {
         self.info().map_or(0, |info| u64::from(info.component_size))
     }
 
+    /// Objects in an array of references, at most `most`; empty places are left out.
+    #[must_use]
+    pub fn elements(&self, most: usize) -> Option<Vec<Self>> {
+        let references = self.reader.runtime.array_references(self.address, most)?;
+        let there = references.into_iter().filter(|address| *address != 0);
+        there.map(|address| self.reader.view(address)).collect()
+    }
+
+    /// Size of the object.
+    #[must_use]
+    pub fn bytes(&self) -> Option<u64> {
+        self.reader.runtime.object_bytes(self.address)
+    }
+
+    /// Content of a string, cut where no name is longer.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        self.info().filter(|info| info.string)?;
+        self.reader.runtime.string_text(self.address, TEXT)
+    }
+
     /// Length and element size of the array in a field; an absent array has no room.
     #[must_use]
     pub fn room(&self, name: &'static str) -> Option<(u64, u64)> {
@@ -274,6 +328,7 @@ impl<'r, 'a> View<'r, 'a> {
             count,
             capacity,
             slot_bytes,
+            ..Reading::default()
         })
     }
 
@@ -298,6 +353,24 @@ impl<'r, 'a> View<'r, 'a> {
         let shape = shape_of(&self.info()?.raw_name)?;
         (shape.read)(self)
     }
+}
+
+/// The shape of a type, or of the one that it derives from.
+#[must_use]
+pub fn shape_of_type(runtime: &Runtime, id: TypeId) -> Option<&'static Shape> {
+    let info = runtime.type_info(id)?;
+    if info.array || info.string || info.value_type {
+        return None;
+    }
+    shape_of(&info.raw_name).or_else(|| {
+        runtime.base_types(id).into_iter().find_map(|base| {
+            let base = runtime.type_info(base)?;
+            BASES
+                .iter()
+                .copied()
+                .find(|shape| shape.types.contains(&base.raw_name.as_str()))
+        })
+    })
 }
 
 /// The shape of a type by its raw name: `System.Collections.Generic.List`1[System.String]`.

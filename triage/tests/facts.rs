@@ -185,11 +185,121 @@ fn check(version: Version) {
     assert_eq!(registered, int("finalizer.registered"));
 }
 
+/// Every well-known shape against the numbers of a program that knows them.
+fn check_shapes(version: Version) {
+    let (sheet, report) = sheet_of("shapes", version);
+    check_words(&sheet);
+    let shapes = &sheet.lists["shapes"];
+    let find = |name: &str| shapes.iter().find(|row| text(row, "type") == name);
+    let mut wrong = Vec::new();
+    for wanted in report["shapes"].as_array().unwrap() {
+        let name = wanted["type"].as_str().unwrap();
+        let number = |key: &str| wanted[key].as_i64().unwrap();
+        let Some(row) = find(name) else {
+            wrong.push(format!("{name} is missing"));
+            continue;
+        };
+        let (objects, elements) = (count(row, "count"), count(row, "elements"));
+        // The framework has some of these for itself.
+        let right = if wanted["others"] == true {
+            let few = 0..=40;
+            few.contains(&(objects - number("count")))
+                && few.contains(&(elements - number("elements")))
+        } else {
+            (objects, elements) == (number("count"), number("elements"))
+        };
+        let capacity = number("capacity");
+        if !right || (capacity >= 0 && count(row, "capacity") != capacity) {
+            wrong.push(format!("{row:?} instead of {wanted}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{version}: {wrong:#?}");
+
+    let sources = find("System.Threading.CancellationTokenSource").unwrap();
+    assert_eq!(
+        count(sources, "largest"),
+        65,
+        "60 registrations and 5 linked sources"
+    );
+    let int = |name: &str| sheet.get_int(name).unwrap();
+    assert!((45..=85).contains(&int("cancellation.sources")));
+    assert!((15..=20).contains(&int("cancellation.cancelled")));
+    assert!((10..=15).contains(&int("cancellation.timed")));
+
+    // 14 arrays of 128 references.
+    let pool = find("System.Buffers.ConfigurableArrayPool<Shop.Shapes.Item>").unwrap();
+    assert_eq!(count(pool, "idle"), 14 * (24 + 128 * 8));
+
+    let captured = sheet.subject.captured_at_ms.unwrap();
+    let start = report["start_ms"].as_i64().unwrap();
+    let age = |row: &leakhound_rules::Row| {
+        let moment = |column: &str| captured - count(row, column) - start;
+        (
+            moment("oldest"),
+            moment("newest"),
+            text(row, "moment").to_owned(),
+        )
+    };
+    let second = 1_000;
+    let jobs = find("System.Collections.Concurrent.ConcurrentQueue<Shop.Shapes.Job>").unwrap();
+    assert_eq!(
+        age(jobs),
+        (-249 * second, -50 * second, "Created".to_owned())
+    );
+    let queue = sheet.lists["queues"]
+        .iter()
+        .find(|row| text(row, "type") == "ConcurrentQueue<Job>");
+    assert_eq!(age(queue.unwrap()), age(jobs));
+    let notes = find("System.Threading.Channels.BoundedChannel<Shop.Shapes.Note>").unwrap();
+    assert_eq!(age(notes), (-199 * 60 * second, 0, "Received".to_owned()));
+    let store = find("System.Runtime.Caching.MemoryCacheStore").unwrap();
+    assert_eq!(age(store).0, -44 * 3_600 * second);
+    let cache = find("Microsoft.Extensions.Caching.Memory.MemoryCache").unwrap();
+    match report["real_cache"].as_bool().unwrap() {
+        true => assert!(count(cache, "oldest") < 600 * second, "{cache:?}"),
+        false => assert_eq!(age(cache).0, -34 * 60 * second),
+    }
+
+    let hosts: Vec<(String, i64)> = sheet.lists["http_pools"]
+        .iter()
+        .map(|row| (text(row, "host").to_owned(), count(row, "connections")))
+        .collect();
+    let host = |port: &str| format!("127.0.0.1:{}", report[port].as_i64().unwrap());
+    assert_eq!(
+        hosts,
+        [(host("port_of_three"), 3), (host("port_of_two"), 2)],
+        "{version}"
+    );
+
+    let exceptions = &sheet.lists["exceptions"];
+    let shelf = exceptions
+        .iter()
+        .find(|r| text(r, "type") == "Shop.Shapes.ShelfException")
+        .unwrap();
+    assert_eq!(
+        (
+            count(shelf, "count"),
+            count(shelf, "thrown"),
+            count(shelf, "inner")
+        ),
+        (12, 6, 5)
+    );
+}
+
 macro_rules! on_every_runtime {
     ($($name:ident: $version:ident),*) => {$(
-        #[test]
-        fn $name() {
-            check(Version::$version);
+        mod $name {
+            use super::Version;
+
+            #[test]
+            fn facts_are_what_the_process_says() {
+                super::check(Version::$version);
+            }
+
+            #[test]
+            fn well_known_shapes_hold_what_the_process_says() {
+                super::check_shapes(Version::$version);
+            }
         }
     )*};
 }

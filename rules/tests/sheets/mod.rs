@@ -125,6 +125,11 @@ pub fn healthy() -> FactSheet {
         &mut sheet,
         &[
             ("threads", "34"),
+            ("gc.server", "false"),
+            ("modules.dynamic", "2"),
+            ("contexts.count", "1"),
+            ("contexts.collectible", "0"),
+            ("contexts.unloading", "0"),
             ("limit", "2 GB"),
             ("limit_used", "420 MB"),
             ("limit_share", "21%"),

@@ -113,6 +113,8 @@ fn fault_is_there(name: &str, report: &serde_json::Value, threads: usize, reside
         "load-contexts" => at_least("/results", 50),
         "weak-handles" => at_least("/tracked", 300_000),
         "strong-handles" => at_least("/calls", 30_000),
+        "retained-growth" => at_least("/sessions", 20_000),
+        "bounded-cache" => at_least("/cached", 20_000),
         "thread-statics" => at_least("/workers", 60),
         "large-buffers" => at_least("/running", 120),
         "healthy" => assert!(resident < 150_000_000, "{resident} resident"),
@@ -120,6 +122,10 @@ fn fault_is_there(name: &str, report: &serde_json::Value, threads: usize, reside
         "names" => {
             let names = report["names"].as_array().unwrap();
             assert!(names.len() >= 20, "{name}: {} names", names.len());
+        }
+        "shapes" => {
+            let shapes = report["shapes"].as_array().unwrap();
+            assert!(shapes.len() >= 35, "{name}: {} shapes", shapes.len());
         }
         "threads-and-locks" => {
             for pointer in ["/waiters", "/held_tills", "/kept_exceptions"] {

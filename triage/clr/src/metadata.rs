@@ -148,6 +148,13 @@ impl Metadata {
         })
     }
 
+    /// Namespace and name of a type of another module, by its row id (from 1).
+    #[must_use]
+    pub fn type_ref(&self, rid: u32) -> Option<(&str, &str)> {
+        let columns = self.row(Table::TypeRef, rid)?;
+        Some((self.string(columns.get(2))?, self.string(columns.get(1))?))
+    }
+
     /// The type a nested type lies in.
     #[must_use]
     pub fn enclosing(&self, rid: u32) -> Option<u32> {

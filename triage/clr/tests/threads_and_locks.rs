@@ -280,6 +280,42 @@ fn check_contexts(runtime: &Runtime, report: &Value, what: &str) {
     assert_eq!(dynamic, number(&report["dynamic_assemblies"]), "{what}");
 }
 
+/// Contexts leave `s_allContexts` when they are unloaded; what still holds a part of them makes them worth knowing.
+#[cfg(target_os = "linux")]
+fn unloaded_contexts(version: Version) {
+    const JOBS: usize = 50;
+    let root = runtimes::get(version).unwrap();
+    let mut service = targets::app("load-contexts")
+        .unwrap()
+        .on(&root)
+        .start()
+        .unwrap();
+    assert_eq!(number(&service.report()["results"]), JOBS as u64);
+    let plugins = |pid: u32| {
+        let image = leakhound_dump::live(pid).unwrap();
+        let runtime = Runtime::open(&image, &Options::default()).unwrap();
+        let mut contexts = runtime.load_contexts().unwrap();
+        contexts.retain(|c| c.type_name == "Shop.Plugins.PluginContext");
+        contexts
+    };
+    let before = plugins(service.pid());
+    assert_eq!(before.len(), JOBS, "{version}: {before:?}");
+    service.send("unload").unwrap();
+    let after = plugins(service.pid());
+    assert_eq!(after.len(), JOBS, "{version}: {after:?}");
+    for context in &after {
+        assert!(
+            context.collectible && context.unloading,
+            "{version}: {context:?}"
+        );
+        assert_eq!(
+            context.modules,
+            ["Shop.Plugins.dll"],
+            "{version}: {context:?}"
+        );
+    }
+}
+
 fn check_settings(image: &ProcessImage, runtime: &Runtime, what: &str) {
     let start = ProcessStart::read(image).unwrap();
     assert!(
@@ -335,6 +371,12 @@ macro_rules! on_every_runtime {
             #[test]
             fn a_dump_of_server_gc_tells_what_the_target_says() {
                 super::server_gc(Version::$version);
+            }
+
+            #[cfg(target_os = "linux")]
+            #[test]
+            fn unloaded_contexts_that_something_holds_are_found() {
+                super::unloaded_contexts(Version::$version);
             }
         }
     )*};

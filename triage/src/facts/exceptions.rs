@@ -3,6 +3,7 @@
 use super::path::Paths;
 use super::rows::{int, row, text};
 use super::survey::Survey;
+use crate::known::Reader;
 use leakhound_clr::TypeId;
 use leakhound_rules::{FactSheet, Value};
 use std::collections::HashMap;
@@ -16,6 +17,8 @@ struct Tally {
     bytes: u64,
     objects: Vec<u32>,
     retained_bytes: u64,
+    thrown: u64,
+    deepest: u64,
     heaviest: Option<(u64, u32)>,
 }
 
@@ -31,6 +34,7 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
         .take(runtime.type_count())
         .map(|id| is_exception(TypeId(id)))
         .collect();
+    let reader = Reader::new(runtime);
     let mut types: HashMap<TypeId, Tally> = HashMap::new();
     for (object, id) in (0u32..).zip(survey.objects.type_ids()) {
         let wanted = exceptions.get(*id as usize).copied().unwrap_or(false);
@@ -38,8 +42,11 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
             continue;
         }
         let retained = survey.retained(object);
+        let view = reader.view_as(survey.objects.address(object), TypeId(*id));
         let tally = types.entry(TypeId(*id)).or_default();
         tally.count += 1;
+        tally.thrown += u64::from(view.was_thrown() == Some(true));
+        tally.deepest = tally.deepest.max(view.inner_exceptions().unwrap_or(0));
         tally.bytes += survey.objects.size(object);
         tally.objects.push(object);
         tally.heaviest = tally.heaviest.max(Some((retained, object)));
@@ -64,6 +71,8 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
             ("count", int(tally.count)),
             ("bytes", int(tally.bytes)),
             ("retained", int(tally.retained_bytes)),
+            ("thrown", int(tally.thrown)),
+            ("inner", int(tally.deepest)),
             (
                 "path",
                 Value::Texts(heaviest.map(|path| path.steps).unwrap_or_default()),

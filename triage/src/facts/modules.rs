@@ -2,9 +2,9 @@
 
 use super::rows::{int, row, text};
 use super::survey::Survey;
-use leakhound_clr::TypeId;
+use leakhound_clr::{ModuleInfo, TypeId};
 use leakhound_rules::{FactSheet, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Rows kept per list.
 const KEEP: usize = 200;
@@ -38,7 +38,7 @@ fn retained_by_module(survey: &Survey<'_>) -> HashMap<(String, u64), u64> {
         .collect()
 }
 
-/// Writes `modules.*`, `contexts.*`, `modules` and `load_contexts`.
+/// Writes `modules.*`, `contexts.*`, `modules`, `dynamic_modules` and `load_contexts`.
 pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
     let mut modules = survey.runtime.modules();
     sheet.int("modules.count", modules.len() as u64);
@@ -46,6 +46,7 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
         "modules.dynamic",
         modules.iter().filter(|m| m.dynamic).count() as u64,
     );
+    write_dynamic(&modules, sheet);
     // Those with a name first: thousands of emitted ones say nothing one by one.
     modules.sort_by(|a, b| (a.dynamic, &a.name).cmp(&(b.dynamic, &b.name)));
     let retained = retained_by_module(survey);
@@ -69,6 +70,37 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
     });
     sheet.lists.insert("modules".to_owned(), rows.collect());
     write_contexts(survey, sheet);
+}
+
+/// Generated assemblies by name: whoever makes a thousand of them counts them up in their names.
+fn write_dynamic(modules: &[ModuleInfo], sheet: &mut FactSheet) {
+    let mut by_name: BTreeMap<String, u64> = BTreeMap::new();
+    for module in modules.iter().filter(|module| module.dynamic) {
+        let name = module.assembly.as_deref().unwrap_or(&module.name);
+        *by_name.entry(without_digits(name)).or_default() += 1;
+    }
+    let mut names: Vec<(String, u64)> = by_name.into_iter().collect();
+    names.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let rows = names
+        .into_iter()
+        .take(KEEP)
+        .map(|(name, count)| row([("name", text(name)), ("count", int(count))]));
+    sheet
+        .lists
+        .insert("dynamic_modules".to_owned(), rows.collect());
+}
+
+/// `Shop.Import.Mapper#` for `Shop.Import.Mapper417`.
+fn without_digits(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for character in name.chars() {
+        match character {
+            digit if digit.is_ascii_digit() && out.ends_with('#') => {}
+            digit if digit.is_ascii_digit() => out.push('#'),
+            other => out.push(other),
+        }
+    }
+    out
 }
 
 fn write_contexts(survey: &Survey<'_>, sheet: &mut FactSheet) {
@@ -104,4 +136,16 @@ fn write_contexts(survey: &Survey<'_>, sheet: &mut FactSheet) {
     sheet
         .lists
         .insert("load_contexts".to_owned(), rows.collect());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbered_names_are_one_name() {
+        assert_eq!(without_digits("Shop.Mapper417"), "Shop.Mapper#");
+        assert_eq!(without_digits("a1b22-3"), "a#b#-#");
+        assert_eq!(without_digits(""), "");
+    }
 }

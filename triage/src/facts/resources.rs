@@ -32,7 +32,6 @@ const RESOURCES: &[(&str, &str)] = &[
         "Microsoft.Extensions.DependencyInjection.ServiceProvider",
         "container",
     ),
-    ("System.Runtime.Loader.AssemblyLoadContext", "load context"),
     ("System.Reflection.Emit.DynamicMethod", "dynamic method"),
 ];
 
@@ -59,14 +58,6 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
             Some((count, kind, name, bytes))
         })
         .collect();
-    // What keeps a load context alive need not be an object, and not every version lists them all.
-    for context in load_contexts(survey) {
-        match rows.iter_mut().find(|row| row.2 == context.2) {
-            Some(row) => row.0 = row.0.max(context.0),
-            None => rows.push(context),
-        }
-    }
-    rows.extend(dynamic_modules(survey));
     rows.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.2.cmp(&b.2)));
     let rows = rows.into_iter().map(|(count, kind, name, bytes)| {
         row([
@@ -82,32 +73,6 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
 
 /// Count, kind, type and bytes.
 type Counted = (u64, &'static str, String, u64);
-
-/// Load contexts by type, as the runtime lists them.
-fn load_contexts(survey: &Survey<'_>) -> Vec<Counted> {
-    let mut types: BTreeMap<String, u64> = BTreeMap::new();
-    for context in survey.runtime.load_contexts().unwrap_or_default() {
-        *types.entry(context.type_name).or_default() += 1;
-    }
-    types
-        .into_iter()
-        .map(|(name, count)| (count, "load context", name, 0))
-        .collect()
-}
-
-/// Modules that were made at run time: the objects that made them are gone long before.
-fn dynamic_modules(survey: &Survey<'_>) -> Option<Counted> {
-    let modules = survey.runtime.modules();
-    let count = modules.iter().filter(|module| module.dynamic).count() as u64;
-    (count > 0).then(|| {
-        (
-            count,
-            "dynamic assembly",
-            "System.Reflection.Emit.AssemblyBuilder".to_owned(),
-            0,
-        )
-    })
-}
 
 fn kind_of(survey: &Survey<'_>, id: TypeId) -> Option<&'static str> {
     let info = survey.runtime.type_info(id)?;

@@ -9,7 +9,7 @@ use leakhound_rules::{FactSheet, Row, Value};
 use std::collections::{BTreeMap, HashMap};
 
 /// Fields that a sheet names.
-const KEEP: usize = 100;
+pub(super) const KEEP: usize = 100;
 /// Fields that hold less are never anybody's problem.
 const SMALLEST_BYTES: u64 = 4_096;
 /// Steps of a path that are shown.

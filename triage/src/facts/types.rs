@@ -8,7 +8,7 @@ use leakhound_rules::FactSheet;
 use rayon::prelude::*;
 
 /// Types that a sheet names; the rest is in the totals.
-const KEEP: usize = 300;
+pub(super) const KEEP: usize = 300;
 /// Objects per piece of parallel work.
 const PIECE: u32 = 1 << 17;
 

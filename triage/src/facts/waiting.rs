@@ -4,7 +4,7 @@
 use super::path::Paths;
 use super::rows::{int, row, text};
 use super::survey::Survey;
-use crate::known::{Reader, registration, state_machine, timer};
+use crate::known::{self, Reader, registration, state_machine, timer, token_source};
 use leakhound_clr::TypeId;
 use leakhound_rules::{FactSheet, Row, Value};
 use std::collections::HashMap;
@@ -29,10 +29,12 @@ enum Kind {
     Timer,
     Registration,
     Call,
+    Source,
 }
 
-fn kind_of(raw_name: &str) -> Option<Kind> {
+fn kind_of(raw_name: &str, is_source: bool) -> Option<Kind> {
     match raw_name {
+        _ if is_source => Some(Kind::Source),
         timer::TYPE => Some(Kind::Timer),
         registration::TYPE => Some(Kind::Registration),
         name if state_machine::is_box(name) => Some(Kind::Call),
@@ -40,11 +42,15 @@ fn kind_of(raw_name: &str) -> Option<Kind> {
     }
 }
 
-/// Writes `timers`, `registrations` and `async_calls`.
+/// Writes `timers`, `registrations`, `async_calls` and `cancellation.*`.
 pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
     let kinds: Vec<Option<Kind>> = (0u32..)
         .take(survey.runtime.type_count())
-        .map(|id| kind_of(&survey.runtime.type_info(TypeId(id))?.raw_name))
+        .map(|id| {
+            let shape = known::shape_of_type(survey.runtime, TypeId(id));
+            let is_source = shape.is_some_and(|shape| shape.types == token_source::TYPES);
+            kind_of(&survey.runtime.type_info(TypeId(id))?.raw_name, is_source)
+        })
         .collect();
     let reader = Reader::new(survey.runtime);
     let objects = &survey.objects;
@@ -52,6 +58,7 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
     let mut registrations: Groups<String> = HashMap::new();
     let mut sources: HashMap<u64, u64> = HashMap::new();
     let mut calls: Groups<(TypeId, Option<u32>)> = HashMap::new();
+    let (mut all_sources, mut cancelled, mut timed) = (0, 0, 0);
     for (object, id) in (0u32..).zip(objects.type_ids()) {
         let Some(kind) = kinds.get(*id as usize).copied().flatten() else {
             continue;
@@ -69,6 +76,12 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
                 let by = named(view.registered_by());
                 registrations.entry(by).or_default()
             }
+            Kind::Source => {
+                all_sources += 1;
+                cancelled += u64::from(view.is_cancelled() == Some(true));
+                timed += u64::from(view.has_timer() == Some(true));
+                continue;
+            }
             Kind::Call => calls.entry((view.id, view.waits_at())).or_default(),
         };
         let retained = survey.retained(object);
@@ -79,6 +92,9 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
     }
     let largest_source = sources.values().copied().max().unwrap_or(0);
     sheet.int("cancellation.largest_source", largest_source);
+    sheet.int("cancellation.sources", all_sources);
+    sheet.int("cancellation.cancelled", cancelled);
+    sheet.int("cancellation.timed", timed);
     let rows = ranked(survey, timers, |calls| vec![("calls", text(calls))]);
     sheet.lists.insert("timers".to_owned(), rows);
     let rows = ranked(survey, registrations, |by| {

@@ -14,6 +14,7 @@ pub(super) const SHAPE: Shape = Shape {
             count,
             capacity,
             slot_bytes,
+            ..Reading::default()
         })
     },
 };

@@ -38,6 +38,9 @@ pub fn render(view: &View, style: &Style) -> String {
     page.head(view);
     page.account(view);
     page.findings(view);
+    for family in view.heap.families.iter().filter(|family| family.growth) {
+        page.holdings(family);
+    }
     page.holdings(&view.heap.types);
     page.holdings(&view.heap.statics);
     page.reading(view);
@@ -123,6 +126,9 @@ impl Page {
             if !parts.is_empty() {
                 self.line(&format!("  {}", parts.join(dot)));
             }
+        }
+        if let Some(growth) = &view.growth {
+            self.paragraph("  ", 2, growth, |_, line| line.to_owned());
         }
         for alert in &view.reading.alerts {
             let mark = self.ink.paint(Color::Warning, "! ");

@@ -5,6 +5,7 @@
 
 mod account;
 mod finding;
+mod growth;
 mod heap;
 mod reading;
 
@@ -62,6 +63,8 @@ pub struct View {
     pub captured: Option<String>,
     /// How long the process had been up: `2 days 4 h`.
     pub uptime: Option<String>,
+    /// How it grew since earlier captures: `live managed memory +40 MB since the last capture 10 min earlier; …`.
+    pub growth: Option<String>,
     /// `.NET 8.0.22, linux x64`.
     pub runtime: String,
     /// `server GC, 4 heaps, regions`.
@@ -102,6 +105,7 @@ impl View {
             place: place(subject),
             captured: subject.captured_at.as_deref().map(moment),
             uptime: uptime(subject, sheet),
+            growth: growth::line(sheet),
             runtime: runtime(diagnosis),
             gc: collector(diagnosis, sheet),
             source: name(&subject.source),

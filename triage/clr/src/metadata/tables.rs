@@ -5,6 +5,8 @@
 pub enum Table {
     /// The module itself.
     Module = 0x00,
+    /// Types of other modules.
+    TypeRef = 0x01,
     /// Type definitions.
     TypeDef = 0x02,
     /// Fields.

@@ -60,6 +60,8 @@ pub struct Family {
     pub title: &'static str,
     /// What is counted: `Objects`, `Handles`.
     pub counted: &'static str,
+    /// It tells what grew since earlier captures.
+    pub growth: bool,
     /// The lines.
     pub rows: Cut<Holding>,
 }
@@ -152,6 +154,9 @@ const FAMILIES: &[Table] = &[
     Table { list: "dominators", title: "Objects that keep the most", counted: "Elements", limit: ROWS_MAX, name: "type", detail: "accumulates_in", bytes: "retained", count: "elements" },
     Table { list: "growing_statics", title: "Static fields that grew in every capture", counted: "Elements", limit: ROWS_MAX, name: "field", detail: "type", bytes: "delta", count: "elements" },
     Table { list: "growing_types", title: "Types that grew in every capture", counted: "", limit: ROWS_MAX, name: "type", detail: "", bytes: "delta", count: "" },
+    Table { list: "growing_places", title: "Places where more piled up in every capture", counted: "Objects", limit: ROWS_MAX, name: "type", detail: "root", bytes: "delta", count: "count" },
+    Table { list: "growing_shapes", title: "Queues, events, timers and the like that grew in every capture", counted: "More", limit: ROWS_MAX, name: "name", detail: "shape", bytes: "bytes_delta", count: "delta" },
+    Table { list: "accumulations", title: "Where objects pile up", counted: "Objects", limit: ROWS_MAX, name: "type", detail: "root", bytes: "bytes", count: "count" },
     Table { list: "ready", title: "Waiting for the finalizer", counted: "Objects", limit: ROWS_MAX, name: "type", detail: "", bytes: "bytes", count: "count" },
     Table { list: "finalizable", title: "Registered for finalization", counted: "Objects", limit: ROWS_MAX, name: "type", detail: "", bytes: "bytes", count: "count" },
     Table { list: "pinned", title: "Pinned", counted: "Handles", limit: ROWS_MAX, name: "type", detail: "generation", bytes: "bytes", count: "count" },
@@ -181,6 +186,7 @@ fn family(sheet: &FactSheet, table: &Table) -> Family {
     Family {
         title: table.title,
         counted: table.counted,
+        growth: table.list.starts_with("growing_"),
         rows: Cut::first(rows, table.limit, |row| {
             let bytes = whole(row, table.bytes);
             let size = whole(row, by).unwrap_or(0);

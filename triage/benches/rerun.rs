@@ -1,0 +1,74 @@
+//! How many archived sheets one core judges again in a second, read from disk and all. Budget: 2,000.
+//!
+//! `cargo bench -p leakhound-triage --bench rerun`. The sheet is that of the fixture dump; each process has eight captures.
+#![allow(clippy::unwrap_used)]
+
+use leakhound_archive::bundle::{DIAGNOSIS_FILE, SHEET_FILE};
+use leakhound_archive::{Archive, Filter, Manifest};
+use leakhound_rules::RuleSet;
+use leakhound_triage::analyze::analyze;
+use leakhound_triage::child::{Modules, Request, Strings};
+use leakhound_triage::rerun::rerun;
+use std::time::Instant;
+
+const PROCESSES: u32 = 100;
+const CAPTURES: i64 = 8;
+const START_MS: i64 = 1_790_000_000_000;
+
+fn main() {
+    // What `cargo test --benches` says: it shall compile, not run.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let request = Request {
+        dump: concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/fixtures/shop-pricing.core.zst"
+        )
+        .into(),
+        manifest: None,
+        service: Some("Shop.Pricing".to_owned()),
+        modules: Modules::None,
+        strings: Strings::Hashed,
+        memory_limit_bytes: 1 << 32,
+        time_limit_ms: 60_000,
+    };
+    let mut sheet = analyze(&request, &mut |_| {}).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let archive = Archive::open_or_create(folder.path()).unwrap();
+    let rules = RuleSet::shipped();
+    let diagnosis = serde_json::to_vec(&leakhound_rules::judge(&sheet, &rules)).unwrap();
+    for process in 0..PROCESSES {
+        for capture in 0..CAPTURES {
+            let at_ms = START_MS + capture * 3_600_000;
+            sheet.subject.pid = process + 1;
+            sheet.subject.captured_at_ms = Some(at_ms);
+            let at = jiff::Timestamp::from_millisecond(at_ms).unwrap();
+            let writer = archive
+                .begin("Shop.Pricing", at, "node-1", process + 1)
+                .unwrap();
+            writer
+                .put(SHEET_FILE, &serde_json::to_vec(&sheet).unwrap())
+                .unwrap();
+            writer.put(DIAGNOSIS_FILE, &diagnosis).unwrap();
+            writer.seal(Manifest::default()).unwrap();
+        }
+    }
+    let bundles = archive.list(&Filter::default()).unwrap().bundles;
+    let one_core = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap();
+    let bytes = serde_json::to_vec(&sheet).unwrap().len();
+    for _ in 0..3 {
+        let started = Instant::now();
+        let outcomes = one_core.install(|| rerun(&archive, &bundles, &rules, false, &mut |_| {}));
+        let seconds = started.elapsed().as_secs_f64();
+        println!(
+            "{} sheets of {} KB in {seconds:.2} s: {:.0} a second and core",
+            outcomes.len(),
+            bytes / 1000,
+            outcomes.len() as f64 / seconds
+        );
+    }
+}

@@ -65,7 +65,7 @@ fn a_damaged_capture_outranks_everything() {
         (diagnosis.verdict, diagnosis.exit_code()),
         (Verdict::Unreliable, 1)
     );
-    assert_eq!(diagnosis.findings[1].confidence, 53, "85% of 62%");
+    assert_eq!(diagnosis.findings[1].confidence, 37, "60% of 62%");
 }
 
 #[test]
@@ -128,8 +128,8 @@ fn the_json_is_the_contract() {
         ("rank", serde_json::json!(1)),
         ("rule", serde_json::json!("static-root")),
         ("category", serde_json::json!("static-root")),
-        ("severity", serde_json::json!("critical")),
-        ("confidence", serde_json::json!(85)),
+        ("severity", serde_json::json!("warning")),
+        ("confidence", serde_json::json!(60)),
         (
             "culprit",
             serde_json::json!("Shop.Pricing.QuoteCache.Quotes"),

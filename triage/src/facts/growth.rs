@@ -52,7 +52,7 @@ pub fn write(earlier: &[impl Borrow<FactSheet>], sheet: &mut FactSheet) {
     sheet.unknown.extend(added.unknown);
 }
 
-/// Takes out again what [`write`] added.
+/// Takes out again what [`write()`] added.
 pub fn erase(sheet: &mut FactSheet) {
     let is_growth = |name: &str| name.starts_with("growth.") || name.starts_with("growing_");
     sheet.facts.retain(|name, _| !is_growth(name));

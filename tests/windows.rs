@@ -3,23 +3,21 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
-use leakhound_testbed::{targets, windows};
+mod views;
+
+use leakhound_testbed::{Launch, targets, windows};
 use serde_json::Value;
 use std::path::Path;
-use std::process::Command;
 
 fn triage(file: &Path) -> Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_leakhound"))
-        .args(["triage", file.to_str().unwrap(), "--format", "json"])
-        .output()
-        .unwrap();
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = views::leakhound(&["triage", views::text(file), "--format", "json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", views::err(&output));
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn triage_any(file: &Path) -> Value {
+    let output = views::leakhound(&["triage", views::text(file), "--format", "json"]);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", views::err(&output)))
 }
 
 #[test]
@@ -77,5 +75,33 @@ fn a_fault_is_named_first_in_the_windows_dump_of_every_runtime() {
         for part in ["verdict", "findings", "memory", "facts"] {
             assert_eq!(again[part], diagnosis[part], "{version}: {part}");
         }
+    }
+}
+
+#[test]
+fn the_views_of_a_heap_tell_what_the_windows_process_says() {
+    let app = targets::app("inventory").unwrap();
+    for (i, version) in windows::VERSIONS.into_iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = windows::get(version).unwrap();
+        let raw = folder.path().join("service.dmp");
+        let prepare = |launch: Launch| if i == 1 { launch.server_gc(2) } else { launch };
+        let service = root.start_and_dump_as(&app, &raw, prepare).unwrap();
+        let file = views::text(&raw);
+        views::check(file, service.report(), "coreclr.dll", version.exact());
+        let map = views::rows(file, "map");
+        for kind in ["image", "gc", "stack"] {
+            assert!(map.iter().any(|r| r["kind"] == kind), "{version}: {kind}");
+        }
+        let diagnosis = triage_any(&raw);
+        let settings = diagnosis["facts"]["settings"].to_string();
+        assert!(
+            settings.contains("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT"),
+            "{version}: {settings}"
+        );
+        assert_eq!(
+            diagnosis["facts"]["runtime.host"], "dotnet",
+            "{version}: {diagnosis}"
+        );
     }
 }

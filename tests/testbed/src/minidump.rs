@@ -11,11 +11,29 @@ const COMMIT: u32 = 0x1000;
 const PRIVATE: u32 = 0x2_0000;
 const WRITE: u32 = 0x04 | 0x08 | 0x40 | 0x80;
 
-/// Writes to `into` what a heap minidump keeps of `full`: private memory and whatever is writable, in a `MemoryListStream`
-/// (ProcDump -mp, MiniDumpWithPrivateReadWriteMemory and MiniDumpWithDataSegs). Images, their metadata included, are gone.
-pub fn heap_of(full: &Path, into: &Path) -> Result<()> {
+/// What a smaller dump keeps. Images, their metadata included, are gone in each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Private memory and whatever is writable: ProcDump -mp, the runtime's own heap dump (MiniDumpWithPrivateReadWriteMemory and
+    /// MiniDumpWithDataSegs).
+    Heap,
+    /// Private writable memory only (MiniDumpWithPrivateReadWriteMemory alone): the variables of the runtime are gone too.
+    PrivateWritable,
+}
+
+/// Which stream lists the memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// `MemoryListStream`, what Windows writes for partial memory.
+    Memory,
+    /// `Memory64ListStream`, what has room for more than 4 GiB.
+    Memory64,
+}
+
+/// Writes to `into` what a smaller minidump keeps of `full`.
+pub fn heap_of(full: &Path, into: &Path, kept: Kept, list: List) -> Result<()> {
     let bytes = std::fs::read(full).doing("read", full)?;
-    let heap = shrink(&bytes).ok_or_else(|| Error::Content {
+    let heap = shrink(&bytes, kept, list).ok_or_else(|| Error::Content {
         path: full.to_owned(),
         why: "not a full-memory minidump with memory information".to_owned(),
     })?;
@@ -50,7 +68,7 @@ fn size_at(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 /// The streams as they are, then the kept memory, then its list in the place of the old one's directory entry.
-fn shrink(full: &[u8]) -> Option<Vec<u8>> {
+fn shrink(full: &[u8], keep: Kept, kind: List) -> Option<Vec<u8>> {
     let (count, directory) = (u32_at(full, 8)? as usize, u32_at(full, 12)? as usize);
     let entry = |kind: u32| {
         (0..count)
@@ -68,20 +86,34 @@ fn shrink(full: &[u8]) -> Option<Vec<u8>> {
             u64_at(full, list + 16 + 16 * i)?,
             u64_at(full, list + 24 + 16 * i)?,
         );
-        for (from, end) in writable(full, info, start, start + bytes)? {
+        for (from, end) in writable(full, info, keep, start, start + bytes)? {
             let at = offset + usize::try_from(from - start).ok()?;
             let length = usize::try_from(end - from).ok()?;
             kept.extend_from_slice(&from.to_le_bytes());
-            kept.extend_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
-            kept.extend_from_slice(&u32::try_from(heap.len()).ok()?.to_le_bytes());
+            if kind == List::Memory {
+                kept.extend_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
+                kept.extend_from_slice(&u32::try_from(heap.len()).ok()?.to_le_bytes());
+            } else {
+                kept.extend_from_slice(&(end - from).to_le_bytes());
+            }
             heap.extend_from_slice(full.get(at..at + length)?);
         }
         offset += usize::try_from(bytes).ok()?;
     }
     let at = u32::try_from(heap.len()).ok()?;
-    heap.extend_from_slice(&u32::try_from(kept.len() / 16).ok()?.to_le_bytes());
+    let stream = match kind {
+        List::Memory => {
+            heap.extend_from_slice(&u32::try_from(kept.len() / 16).ok()?.to_le_bytes());
+            MEMORY_LIST
+        }
+        List::Memory64 => {
+            heap.extend_from_slice(&(kept.len() as u64 / 16).to_le_bytes());
+            heap.extend_from_slice(&u64_at(full, list + 8)?.to_le_bytes());
+            MEMORY64_LIST
+        }
+    };
     heap.extend_from_slice(&kept);
-    let words = [MEMORY_LIST, u32::try_from(kept.len() + 4).ok()?, at];
+    let words = [stream, u32::try_from(heap.len()).ok()? - at, at];
     for (i, word) in words.into_iter().enumerate() {
         heap.get_mut(list_entry + 4 * i..list_entry + 4 * i + 4)?
             .copy_from_slice(&word.to_le_bytes());
@@ -90,7 +122,7 @@ fn shrink(full: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Parts of `start..end` that a heap minidump keeps, by the memory information list at `info`.
-fn writable(full: &[u8], info: usize, start: u64, end: u64) -> Option<Vec<(u64, u64)>> {
+fn writable(full: &[u8], info: usize, keep: Kept, start: u64, end: u64) -> Option<Vec<(u64, u64)>> {
     let (header, size) = (
         u32_at(full, info)? as usize,
         u32_at(full, info + 4)? as usize,
@@ -105,7 +137,12 @@ fn writable(full: &[u8], info: usize, start: u64, end: u64) -> Option<Vec<(u64, 
             u32_at(full, at + 40)?,
         );
         let (from, to) = (base.max(start), base.saturating_add(bytes).min(end));
-        if from < to && state == COMMIT && (kind == PRIVATE || protect & WRITE != 0) {
+        let is_kept = match keep {
+            Kept::Heap => kind == PRIVATE || protect & WRITE != 0,
+            Kept::PrivateWritable => kind == PRIVATE && protect & WRITE != 0,
+        };
+        // The process runs while wine writes: what was only reserved when the list was made and has bytes now is new private memory.
+        if from < to && (state != COMMIT || is_kept) {
             parts.push((from, to));
         }
     }

@@ -143,8 +143,18 @@ impl WindowsRoot {
     /// Starts a target and writes a full-memory minidump of it. wine's writer fails on some processes however often it is asked,
     /// or forgets the memory; then another process is started.
     pub fn start_and_dump(&self, app: &App, file: &Path) -> Result<Service> {
+        self.start_and_dump_as(app, file, |launch| launch)
+    }
+
+    /// The same with settings: `prepare` gets what is about to be started.
+    pub fn start_and_dump_as(
+        &self,
+        app: &App,
+        file: &Path,
+        prepare: impl Fn(Launch) -> Launch,
+    ) -> Result<Service> {
         let attempt = || {
-            let service = self.launch(app).start()?;
+            let service = prepare(self.launch(app)).start()?;
             self.write_minidump(&service, file)?;
             Ok(service)
         };

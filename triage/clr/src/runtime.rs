@@ -74,7 +74,7 @@ pub enum NoRuntime {
     },
     /// The GC's self-description is not where it must be.
     #[error(
-        "{module} is a .NET runtime, but its description of the GC heap is not in the dump; a dump with the whole writable memory is needed (createdump --withheap, gcore)"
+        "{module} is a .NET runtime, but its description of the GC heap is not in the dump; a dump with the whole writable memory is needed (createdump --withheap, gcore; on Windows ProcDump -mp or -ma, or MiniDumpWithDataSegs beside MiniDumpWithPrivateReadWriteMemory)"
     )]
     NoGcDescription {
         /// Path of the runtime module.

@@ -129,6 +129,7 @@ fn damaged_dumps_are_read_to_the_end_without_a_panic() {
                         modules: image.modules.clone(),
                         mapped_files: image.mapped_files.clone(),
                         threads: image.threads.clone(),
+                        peb: image.peb,
                         auxv: image.auxv.clone(),
                         warnings: Vec::new(),
                         module_files: None,

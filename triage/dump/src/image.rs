@@ -44,6 +44,8 @@ pub struct ProcessImage {
     pub open_handles: Option<u64>,
     /// OS threads.
     pub threads: Vec<Thread>,
+    /// Address of the process environment block (Windows).
+    pub peb: Option<u64>,
     /// `AT_*` entries (Linux).
     pub auxv: BTreeMap<u64, u64>,
     /// What is odd about the container: truncated, overlapping, missing notes. One sentence each.
@@ -66,6 +68,7 @@ impl ProcessImage {
             address_map: Vec::new(),
             open_handles: None,
             threads: Vec::new(),
+            peb: None,
             auxv: BTreeMap::new(),
             warnings: Vec::new(),
             module_files: None,

@@ -82,6 +82,7 @@ pub fn open(source: Arc<dyn ReadAt>, limits: &Limits) -> Result<ProcessImage, Du
     image.open_handles = open_handles(&dump.optional(HANDLE_DATA, &mut warnings));
     image.modules = dump.modules(&mut warnings)?;
     image.threads = dump.threads(arch, &mut warnings)?;
+    image.peb = dump.peb(&image);
     image.warnings = warnings;
     Ok(image)
 }

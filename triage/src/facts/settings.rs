@@ -37,7 +37,7 @@ pub fn write(image: &ProcessImage, runtime: &Runtime, sheet: &mut FactSheet) {
         }
         None => sheet.unknown(
             "runtime.command",
-            "the top of the main thread's stack is not in the dump",
+            "the dump does not tell where it lies, or lacks that memory",
         ),
     }
     super::entry::write(runtime, start.as_ref(), sheet);

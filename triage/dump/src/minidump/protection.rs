@@ -1,36 +1,15 @@
 //! Page protection and the address map from `MINIDUMP_MEMORY_INFO_LIST`.
 
 use crate::fields::{u32_at, u64_at};
-use crate::image::{AddressKind, AddressRange};
+use crate::image::AddressRange;
+use crate::page_range::PageRange;
 use crate::segments::Segment;
 
 /// Ranges of equal protection, sorted, without overlap.
 #[derive(Debug, Default)]
 pub(super) struct Protections {
-    ranges: Vec<Range>,
+    ranges: Vec<PageRange>,
 }
-
-#[derive(Debug, Clone, Copy)]
-struct Range {
-    start: u64,
-    end: u64,
-    allocation: u64,
-    state: u32,
-    protect: u32,
-    kind: u32,
-}
-
-/// MEM_COMMIT, MEM_RESERVE; MEM_PRIVATE, MEM_MAPPED, MEM_IMAGE.
-const COMMIT: u32 = 0x1000;
-const RESERVE: u32 = 0x2000;
-const PRIVATE: u32 = 0x2_0000;
-const MAPPED: u32 = 0x4_0000;
-const IMAGE: u32 = 0x100_0000;
-
-/// PAGE_READWRITE, _WRITECOPY, _EXECUTE_READWRITE, _EXECUTE_WRITECOPY.
-const WRITE: u32 = 0x04 | 0x08 | 0x40 | 0x80;
-/// PAGE_EXECUTE, _EXECUTE_READ, _EXECUTE_READWRITE, _EXECUTE_WRITECOPY.
-const EXECUTE: u32 = 0x10 | 0x20 | 0x40 | 0x80;
 
 impl Protections {
     /// SizeOfHeader 0, SizeOfEntry 4, NumberOfEntries 8; entry: BaseAddress 0, AllocationBase 8,
@@ -45,7 +24,7 @@ impl Protections {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let range = |e: &[u8]| {
             let start = u64_at(e, 0)?;
-            Some(Range {
+            Some(PageRange {
                 start,
                 end: start.checked_add(u64_at(e, 24)?)?,
                 allocation: u64_at(e, 8)?,
@@ -56,7 +35,7 @@ impl Protections {
         };
         // A zero size would never end; anything below the documented 48 bytes is damage.
         let size = (entry_bytes as usize).max(48);
-        let mut ranges: Vec<Range> = entries
+        let mut ranges: Vec<PageRange> = entries
             .chunks_exact(size)
             .take(count)
             .filter_map(range)
@@ -73,24 +52,10 @@ impl Protections {
 
     /// What is committed or reserved; free ranges and kinds that Windows does not have are left out.
     pub(super) fn address_map(&self) -> Vec<AddressRange> {
-        let range = |r: &Range| {
-            let kind = match r.kind {
-                PRIVATE => AddressKind::Private,
-                MAPPED => AddressKind::Mapped,
-                IMAGE => AddressKind::Image,
-                _ => return None,
-            };
-            matches!(r.state, COMMIT | RESERVE).then_some(AddressRange {
-                start: r.start,
-                end: r.end,
-                allocation: r.allocation,
-                committed: r.state == COMMIT,
-                kind,
-                write: r.protect & WRITE != 0,
-                execute: r.protect & EXECUTE != 0,
-            })
-        };
-        self.ranges.iter().filter_map(range).collect()
+        self.ranges
+            .iter()
+            .filter_map(PageRange::address_range)
+            .collect()
     }
 
     /// Cuts segments where the protection changes. What the list does not mention keeps read and write.
@@ -110,8 +75,8 @@ impl Protections {
                     cut.push(split_front(&mut rest, range.start));
                 }
                 let mut piece = split_front(&mut rest, range.end.min(segment.region.end));
-                piece.region.write = range.protect & WRITE != 0;
-                piece.region.execute = range.protect & EXECUTE != 0;
+                piece.region.write = range.is_writable();
+                piece.region.execute = range.is_executable();
                 cut.push(piece);
             }
             if rest.region.start < rest.region.end {

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use super::{MODULE_LIST, Minidump, THREAD_LIST, THREAD_NAMES, shortfall};
 use crate::error::DumpError;
 use crate::fields::{u16_at, u32_at, u64_at};
-use crate::image::{Arch, Module, Thread};
+use crate::image::{Arch, Module, ProcessImage, Thread};
 use crate::limits::admit;
+use crate::memory::MemoryExt;
 
 /// `sizeof(MINIDUMP_MODULE)`, packed to 4 bytes.
 const MODULE_BYTES: usize = 108;
@@ -93,6 +94,22 @@ impl Minidump<'_> {
             Some(thread)
         };
         Ok(records.filter_map(thread).collect())
+    }
+
+    /// The process environment block: what the thread environment blocks (Teb 16) of the dump point at, at 0x60 (winternl.h, 64 bits), and
+    /// what names the base of a module as the program's at 0x10.
+    pub(super) fn peb(&self, image: &ProcessImage) -> Option<u64> {
+        let list = self.stream(THREAD_LIST).ok()?;
+        let count = usize::try_from(u32_at(&list, 0)?).ok()?;
+        let records = entries(&list, count, THREAD_BYTES).chunks_exact(THREAD_BYTES);
+        let peb = |record: &[u8]| {
+            let peb = image.memory.u64(u64_at(record, 16)?.checked_add(0x60)?)?;
+            let program = image.memory.u64(peb.checked_add(0x10)?)?;
+            let known = image.modules.iter().any(|m| m.base == program);
+            known.then_some(peb)
+        };
+        // Of a thread that ended, the block may be anything; of hundreds of threads, one will do.
+        records.take(count.min(64)).find_map(peb)
     }
 
     /// `CONTEXT` of winnt.h. x64: Rax 120 to R15 240 (Rsp 152), Rip 248. arm64: X0 to X30 from 8, Sp 256, Pc 264.

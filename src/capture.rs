@@ -66,6 +66,8 @@ enum DumpKind {
     Heap,
     /// Every readable page.
     Full,
+    /// As heap, without the contents of strings and primitive arrays.
+    Structure,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -184,6 +186,7 @@ fn take(
     let kind = match args.kind {
         DumpKind::Heap => Kind::Heap,
         DumpKind::Full => Kind::Full,
+        DumpKind::Structure => Kind::Structure,
     };
     let place = Place {
         archive,

@@ -106,6 +106,33 @@ impl Budget {
         }))
     }
 
+    /// Whether this node may capture at all now, and if not, until when: the limit over all services.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn check_node(&self, limit: CountLimit, now_ms: i64) -> Result<Option<Wait>, ArchiveError> {
+        let per_ms = i64::try_from(limit.per.as_millis()).unwrap_or(i64::MAX);
+        let nth = i64::from(limit.count.max(1)) - 1;
+        let oldest: Option<i64> = self.state.read("read the captures of the node", |c| {
+            let mut select = c.prepare(
+                "SELECT at_ms FROM captures WHERE outcome <> 'failed' AND at_ms <= ?1 AND at_ms > ?2 ORDER BY at_ms DESC LIMIT 1 OFFSET ?3",
+            )?;
+            let mut rows = select.query_map(
+                params![now_ms, now_ms.saturating_sub(per_ms), nth],
+                |r| r.get(0),
+            )?;
+            rows.next().transpose()
+        })?;
+        Ok(oldest.map(|oldest| {
+            let until_ms = oldest.saturating_add(per_ms);
+            let left = format_duration((until_ms - now_ms) as f64);
+            Wait {
+                until_ms,
+                reason: format!("the node's limit of {limit} is used up for another {left}"),
+            }
+        }))
+    }
+
     /// Writes down that a capture begins.
     ///
     /// # Errors
@@ -185,6 +212,24 @@ mod tests {
                 .unwrap(),
             None
         );
+    }
+
+    #[test]
+    fn the_node_has_a_limit_of_its_own_over_all_services() {
+        let folder = tempfile::tempdir().unwrap();
+        let b = budget(&folder);
+        for (service, at) in [("a", 0), ("b", HOUR), ("c", 2 * HOUR)] {
+            assert_eq!(b.check_node(LIMIT, at).unwrap(), None);
+            let ticket = b.begin(service, "t", at).unwrap();
+            b.end(ticket, true).unwrap();
+        }
+        let wait = budget(&folder)
+            .check_node(LIMIT, 3 * HOUR)
+            .unwrap()
+            .unwrap();
+        assert_eq!(wait.until_ms, 24 * HOUR);
+        assert!(wait.reason.contains("node's limit of 3 per 1 day"));
+        assert_eq!(b.check_node(LIMIT, 24 * HOUR).unwrap(), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod error;
 pub mod estimate;
 #[cfg(target_os = "linux")]
 pub(crate) mod gc_gate;
+pub mod headroom;
 #[cfg(target_os = "linux")]
 pub mod ipc;
 #[cfg(target_os = "linux")]
@@ -23,6 +24,8 @@ pub mod plan;
 pub mod priority;
 #[cfg(target_os = "linux")]
 pub(crate) mod ptrace;
+#[cfg(target_os = "linux")]
+pub(crate) mod redact;
 #[cfg(target_os = "linux")]
 mod runtime;
 #[cfg(target_os = "linux")]
@@ -49,6 +52,8 @@ pub enum Content {
     Heap,
     /// Every readable page.
     Full,
+    /// As [`Self::Heap`], without the contents of strings and primitive arrays.
+    Structure,
 }
 
 impl Content {
@@ -58,7 +63,8 @@ impl Content {
         match kind {
             Kind::Heap => Some(Self::Heap),
             Kind::Full => Some(Self::Full),
-            Kind::Structure | Kind::Facts => None,
+            Kind::Structure => Some(Self::Structure),
+            Kind::Facts => None,
         }
     }
 }

@@ -96,7 +96,7 @@ pub fn capture(
         total_bytes: sealed.raw_bytes,
     });
     let lacks_metadata =
-        content == Content::Heap && !method.keeps_metadata() && modules::are_needed(target);
+        content != Content::Full && !method.keeps_metadata() && modules::are_needed(target);
     if place.config.modules && lacks_metadata {
         let problems = modules::save(&writer, pid, &captured.maps);
         captured.warnings.extend(problems);

@@ -1,6 +1,6 @@
 //! The thread that watches: discovery, samples, triggers, and the start of captures.
 
-use crate::budget::{Budget, Ticket};
+use crate::budget::{Budget, Ticket, Wait};
 use crate::capture::{self, Cancel};
 use crate::collector::{CollectorError, Event};
 use crate::config::Config;
@@ -110,6 +110,7 @@ impl Watcher {
 
     /// Works until told to stop.
     pub(crate) fn run(mut self, words: &Receiver<Word>) {
+        clean_up();
         let mut discover_at = Instant::now();
         let mut save_at = Instant::now() + SAVE_EVERY;
         loop {
@@ -271,10 +272,17 @@ impl Watcher {
             return;
         }
         let settings = &self.config.service[target.service];
-        match self
+        let own = self
             .budget
-            .check(&name, settings.cooldown, settings.limit, now_ms)
-        {
+            .check(&name, settings.cooldown, settings.limit, now_ms);
+        let node = match self.config.capture.limit {
+            Some(limit) => self.budget.check_node(limit, now_ms),
+            None => Ok(None),
+        };
+        let longest = |own: Option<Wait>, node: Option<Wait>| {
+            own.into_iter().chain(node).max_by_key(|w| w.until_ms)
+        };
+        match own.and_then(|own| node.map(|node| longest(own, node))) {
             Ok(None) => {}
             Ok(Some(wait)) => {
                 service.held_until_ms = wait.until_ms;
@@ -441,6 +449,23 @@ impl Watcher {
             if running.thread.join().is_err() {
                 error!(pid, "A capture panicked; its target runs on");
             }
+        }
+    }
+}
+
+/// Has services reap the snapshots of a collector that was killed. In a thread of its own: nobody waits for it.
+fn clean_up() {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use crate::capture::{node, snapshot::reap};
+        let work = || {
+            for problem in reap::sweep(&node::run_folder()) {
+                warn!(problem, "A leftover of an earlier collector stays");
+            }
+        };
+        let thread = std::thread::Builder::new().name("sweep".to_owned());
+        if let Err(error) = thread.spawn(work) {
+            warn!(%error, "Leftovers of an earlier collector could not be looked for");
         }
     }
 }

@@ -7,6 +7,7 @@ use leakhound_collector::capture::Cancel;
 use leakhound_collector::config::{CaptureConfig, Kind, MethodChoice, Reserve};
 use leakhound_collector::{discover, seal};
 use leakhound_testbed::{Version, runtimes, targets};
+use std::collections::BTreeMap;
 
 /// Finds, captures and opens one service by one method.
 fn capture_with(version: Version, method: MethodChoice, name: &str) {
@@ -110,6 +111,119 @@ fn a_runtime_is_captured_by_stop_and_stream() {
 fn every_runtime_is_captured_by_its_own_dump() {
     for version in Version::ALL {
         capture_with(version, MethodChoice::Runtime, "runtime-ipc");
+    }
+}
+
+/// Types by name, with the number and bytes of their objects.
+fn types(runtime: &leakhound_clr::Runtime) -> BTreeMap<String, (u64, u64)> {
+    let histogram = runtime.histogram();
+    let mut types = BTreeMap::new();
+    for (id, tally) in histogram.types() {
+        let name = runtime.type_info(id).unwrap().name.clone();
+        let sum: &mut (u64, u64) = types.entry(name).or_default();
+        *sum = (sum.0 + tally.count, sum.1 + tally.bytes);
+    }
+    types
+}
+
+/// The unpacked dump.
+fn unpacked(bundle: &leakhound_archive::Bundle) -> Vec<u8> {
+    let dump = bundle.open_dump().unwrap();
+    let mut bytes = vec![0; dump.len() as usize];
+    let mut at = 0;
+    while at < bytes.len() {
+        at += dump.read_at(at as u64, &mut bytes[at..]).unwrap();
+    }
+    bytes
+}
+
+fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|b| *b == wanted[0]) {
+        if rest[at..].starts_with(wanted) {
+            return true;
+        }
+        rest = &rest[at + 1..];
+    }
+    false
+}
+
+#[test]
+fn a_structure_dump_has_the_graph_and_no_contents() {
+    const SECRET: &str = "Zq7-planted-secret-91x";
+    let wide = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+    for version in [Version::Net31, Version::Net8, Version::Net10] {
+        let root = runtimes::get(version).unwrap();
+        let app = targets::app("steady").unwrap();
+        let mut service = app.on(&root).start().unwrap();
+        // It answers that it does not know that command; the word lies in strings and in buffers from then on.
+        let _ = service.send(SECRET);
+        let target = discover::one(service.pid()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let archive = Archive::open_or_create(folder.path()).unwrap();
+        let config = CaptureConfig {
+            reserve: Reserve::Bytes(1 << 20),
+            ..CaptureConfig::default()
+        };
+        let place = seal::Place {
+            archive: &archive,
+            queue: None,
+            config: &config,
+        };
+        let capture = |kind| {
+            let cancel = Cancel::default();
+            seal::capture_once(place, &target, None, kind, "test", &cancel, &mut |_| {}).unwrap()
+        };
+        let [(whole, _), (structure, manifest), (again, _)] =
+            [Kind::Heap, Kind::Structure, Kind::Heap].map(capture);
+        assert_eq!(
+            (manifest.method.as_str(), manifest.kind.as_str()),
+            ("snapshot", "structure")
+        );
+        let raw = unpacked(&whole);
+        for planted in [SECRET, "customer-17"] {
+            assert!(holds(&raw, &wide(planted)), "{planted} was never there");
+        }
+        let raw = unpacked(&structure);
+        for planted in [SECRET, "customer-17"] {
+            for bytes in [wide(planted), planted.as_bytes().to_vec()] {
+                assert!(!holds(&raw, &bytes), "{version}: {planted} is in the dump");
+            }
+        }
+        let open = |bundle: &leakhound_archive::Bundle| {
+            let image = leakhound_dump::open(bundle.open_dump().unwrap()).unwrap();
+            leakhound_clr::Runtime::open(&image, &leakhound_clr::Options::default()).unwrap()
+        };
+        let runtime = open(&structure);
+        let found = types(&runtime);
+        assert!(
+            found == types(&open(&whole)) || found == types(&open(&again)),
+            "{version}: the types differ"
+        );
+        assert!(
+            runtime
+                .statics()
+                .into_iter()
+                .any(|f| f.name.ends_with("Program.Open"))
+        );
+        let is_plain = |id| {
+            let info = runtime.type_info(id).unwrap();
+            let plain = (info.array || info.string) && !info.has_references && !info.free;
+            plain.then_some(if info.string { 12 } else { 16 })
+        };
+        let walk = runtime.walk(Vec::new, |out: &mut Vec<(u64, u64)>, object| {
+            if let Some(start) = is_plain(object.type_id) {
+                out.push((object.address + start, object.address + object.size - 8));
+            }
+        });
+        let mut looked = 0;
+        for (start, end) in walk.accumulators.into_iter().flatten() {
+            let mut bytes = vec![7; (end.saturating_sub(start)) as usize];
+            let n = runtime.memory().read(start, &mut bytes);
+            assert!(bytes[..n].iter().all(|b| *b == 0), "{version}: {start:#x}");
+            looked += 1;
+        }
+        assert!(looked > 20_000, "{looked}");
     }
 }
 

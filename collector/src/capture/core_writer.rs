@@ -3,6 +3,7 @@
 use super::core_file::ProcessNotes;
 use super::managed_image;
 use super::plan::{PAGE, PageStates, Piece, Plan, Source};
+use super::redact::Redactor;
 use super::{CaptureError, Job, Progress, Sink, Step};
 use crate::discover::identity;
 use crate::identity::Identity;
@@ -64,6 +65,7 @@ pub(super) struct Writer<'a, 'j> {
     unreadable: u64,
     changed: u64,
     buffer: Vec<u8>,
+    redactor: Option<Redactor>,
 }
 
 impl<'a, 'j> Writer<'a, 'j> {
@@ -82,7 +84,13 @@ impl<'a, 'j> Writer<'a, 'j> {
             unreadable: 0,
             changed: 0,
             buffer: vec![0; CHUNK],
+            redactor: None,
         }
+    }
+
+    /// Erases contents from all that comes from memory from now on.
+    pub(super) fn redact(&mut self, redactor: Redactor) {
+        self.redactor = Some(redactor);
     }
 
     /// Sentences about what could not be copied.
@@ -162,6 +170,9 @@ impl<'a, 'j> Writer<'a, 'j> {
             let want = CHUNK.min((piece.end - at) as usize);
             let got = memory.read_at(&mut self.buffer[..want], at).unwrap_or(0);
             if got > 0 {
+                if let Some(redactor) = &mut self.redactor {
+                    redactor.redact(at, &mut self.buffer[..got]);
+                }
                 self.put_buffer(got)?;
                 at += got as u64;
                 self.check_cancel()?;

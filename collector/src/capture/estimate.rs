@@ -29,11 +29,11 @@ pub struct Estimate {
 pub fn predict(maps: &[Mapping], content: Content) -> Estimate {
     let touched = |m: &Mapping| match content {
         Content::Full => m.entry.rss.max(if m.is_file() { m.size() } else { 0 }) + m.entry.swap,
-        Content::Heap if m.is_file() => {
+        Content::Heap | Content::Structure if m.is_file() => {
             let managed = m.file_name().to_ascii_lowercase().ends_with(".dll");
             m.entry.anonymous + m.entry.swap + if managed { m.size() } else { 0 }
         }
-        Content::Heap => m.entry.rss + m.entry.swap,
+        Content::Heap | Content::Structure => m.entry.rss + m.entry.swap,
     };
     let memory_bytes = maps
         .iter()

@@ -164,10 +164,12 @@ fn treatment(mapping: &Mapping, content: Content, single_file: Option<&str>) -> 
     }
     match content {
         Content::Full => Treatment::WholeFile,
-        Content::Heap if is_managed(mapping, single_file) => Treatment::WholeFile,
+        Content::Heap | Content::Structure if is_managed(mapping, single_file) => {
+            Treatment::WholeFile
+        }
         // Shared file mappings are data on disk, written back by the kernel.
-        Content::Heap if mapping.shared() => Treatment::Skip,
-        Content::Heap => Treatment::Head,
+        Content::Heap | Content::Structure if mapping.shared() => Treatment::Skip,
+        Content::Heap | Content::Structure => Treatment::Head,
     }
 }
 
@@ -205,7 +207,7 @@ pub fn plan(
             matches!(treat, Treatment::WholeFile | Treatment::Head) && pages.has_file(mapping);
         let mut pieces = pieces_of(mapping, treat, file.then_some(plan.files.len()), pages);
         if file
-            && content == Content::Heap
+            && content != Content::Full
             && treat == Treatment::WholeFile
             && let Some(needed) = pages.needed(mapping)
         {

@@ -27,8 +27,9 @@ impl CaptureMethod for RuntimeDump {
         "runtime-ipc"
     }
 
-    fn writes(&self, _: Content) -> bool {
-        true
+    /// The runtime knows no dump without contents.
+    fn writes(&self, content: Content) -> bool {
+        content != Content::Structure
     }
 
     /// createdump of 3.1 and 5 leaves it out.
@@ -81,7 +82,7 @@ impl CaptureMethod for RuntimeDump {
         let maps = proc_maps::of_process(pid).unwrap_or_default();
         let children_before = children(pid);
         let kind = match job.content {
-            Content::Heap => DumpType::WithHeap,
+            Content::Heap | Content::Structure => DumpType::WithHeap,
             Content::Full => DumpType::Full,
         };
         let asked = Instant::now();

@@ -29,7 +29,10 @@ mod seccomp;
 #[cfg(target_arch = "x86_64")]
 mod write;
 
+use super::estimate::Estimate;
+use super::headroom::{self, Situation};
 use super::{CaptureError, CaptureMethod, Captured, Content, Job, Progress, Sink};
+use crate::config::CaptureConfig;
 use crate::identity::Identity;
 use std::path::PathBuf;
 
@@ -87,6 +90,42 @@ impl CaptureMethod for Snapshot {
 
     fn holds_target(&self) -> bool {
         false
+    }
+
+    fn check_cost(
+        &self,
+        target: &Identity,
+        estimate: &Estimate,
+        _: &CaptureConfig,
+    ) -> Result<(), CaptureError> {
+        let pid = target.pid;
+        let maps = crate::proc_maps::of_process(pid).map_err(|source| CaptureError::Read {
+            pid,
+            what: "smaps",
+            source,
+        })?;
+        let facts = crate::sample::once(target).unwrap_or_default();
+        let below_limit = facts.get("limit").map(|limit| {
+            let used = facts.get("limit_used").unwrap_or(0.0);
+            let cache = facts.get("limit_file").unwrap_or(0.0);
+            (limit - used + cache).max(0.0) as u64
+        });
+        let situation = Situation {
+            private_bytes: headroom::private_bytes(&maps),
+            processors: headroom::processors(pid),
+            below_limit,
+            available: headroom::available(),
+        };
+        let need_bytes = headroom::need(&situation, estimate);
+        tracing::debug!(pid, ?situation, need_bytes, "Room for copy-on-write");
+        match headroom::refuse(&situation, estimate) {
+            None => Ok(()),
+            Some(reason) => Err(CaptureError::Unfit {
+                pid,
+                method: NAME,
+                reason,
+            }),
+        }
     }
 
     fn permitted(&self, target: &Identity) -> Result<(), String> {

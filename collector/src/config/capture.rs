@@ -1,7 +1,7 @@
 //! `[capture]`: how dumps are taken, and what they may cost.
 
 use super::error::Problems;
-use super::value::{Reserve, Size, Span};
+use super::value::{CountLimit, Reserve, Size, Span};
 use serde::Deserialize;
 
 /// How dumps are taken, and what they may cost.
@@ -12,6 +12,9 @@ pub struct CaptureConfig {
     pub method: MethodChoice,
     /// Disk space of the archive's volume that a capture must leave free: bytes or a share. Default `"2 GB"`.
     pub reserve: Reserve,
+    /// Captures of all services together, such as `"20 per day"`; no limit when absent. Cool-downs and limits of services
+    /// hold besides.
+    pub limit: Option<CountLimit>,
     /// Captures at one time on this node, 1 to 16. Default 1.
     pub concurrent: u32,
     /// The longest time a target may stand still; a capture that would take longer is given up and the
@@ -41,6 +44,7 @@ impl Default for CaptureConfig {
         Self {
             method: MethodChoice::Auto,
             reserve: Reserve::Bytes(2_000_000_000),
+            limit: None,
             concurrent: 1,
             max_pause: Span::seconds(60),
             stop_timeout: Span::seconds(2),

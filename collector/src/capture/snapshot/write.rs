@@ -9,7 +9,8 @@ use crate::capture::core_file::{self, ProcessNotes};
 use crate::capture::core_writer::{LivePages, Writer, process_notes, same_process};
 use crate::capture::plan;
 use crate::capture::priority;
-use crate::capture::{CaptureError, Captured, Job, Progress, Sink, Step};
+use crate::capture::redact::Redactor;
+use crate::capture::{CaptureError, Captured, Content, Job, Progress, Sink, Step};
 use crate::discover::identity;
 use crate::proc_maps::{self, Mapping};
 use std::fs::{self, File};
@@ -134,6 +135,10 @@ fn write(
     let memory = File::open(format!("/proc/{copy}/mem")).map_err(read("memory of its copy"))?;
 
     let mut writer = Writer::new(job, sink, progress, layout.total_bytes);
+    if job.content == Content::Structure {
+        let redactor = Redactor::new(copy, &maps);
+        writer.redact(redactor.map_err(|reason| CaptureError::Refused { pid, reason })?);
+    }
     writer.put(&layout.head)?;
     writer.step(Step::Copying);
     observe(Stage::Writing);

@@ -21,6 +21,8 @@ const MAX_TRIES: usize = 16;
 const BIRTH_WAIT: Duration = Duration::from_secs(10);
 /// The copy's `oom_score_adj`: when memory runs out the copy goes, never the service.
 const FIRST_TO_GO: &str = "1000";
+/// How long the copy may take to end: its page tables are freed first.
+const DEATH_WAIT: Duration = Duration::from_secs(20);
 /// How often late threads and the copy are looked after.
 const LOOK: Duration = Duration::from_millis(4);
 const LOOK_SELDOM: Duration = Duration::from_millis(50);
@@ -144,25 +146,24 @@ fn freeze(order: &Order<'_, '_>) -> Result<(Frozen, Late), CaptureError> {
     let pid = job.target.pid;
     let gate = GcGate::open(job.target);
     let until = Instant::now() + job.config.gc_wait.0;
-    let (mut stopped, gc_in_progress, auxv) = loop {
+    let (mut stopped, gc_in_progress, auxv, urgent) = loop {
         gate.wait(until, job.cancel);
         if job.cancel.is_cancelled() {
             return Err(CaptureError::Cancelled { pid });
         }
         let urgent = Urgent::begin();
         let stopped = Stopped::halt(pid, job.config.stop_timeout.0)?;
-        drop(urgent);
         (order.ground.observe)(Stage::Stopped);
         let auxv = super::still_the_same(job.target, &order.before)?;
         let collecting = gate.in_progress();
         // It began between the look and the stop: the target goes on, and is asked again.
         if collecting == Some(true) && Instant::now() < until {
             drop(stopped);
+            drop(urgent);
             continue;
         }
-        break (stopped, collecting, auxv);
+        break (stopped, collecting, auxv, urgent);
     };
-    let urgent = Urgent::begin();
     let answer = fork(order, &mut stopped);
     let (threads, pause, late) = stopped.release();
     drop(urgent);
@@ -315,16 +316,21 @@ struct Copied(u32);
 
 impl Copied {
     fn kill(&self) {
-        // SAFETY: no memory is passed. The id is ours: the copy is traced and not yet waited for.
-        unsafe { libc::kill(self.0 as libc::pid_t, libc::SIGKILL) };
+        // A tracer may always do this; a signal to another user's process needs a right of its own (CAP_KILL).
+        let asked = ptrace::request(libc::PTRACE_KILL as libc::c_uint, self.0, 0, 0);
+        if asked.is_err() {
+            // SAFETY: no memory is passed. The id is ours: the copy is traced and not yet waited for.
+            unsafe { libc::kill(self.0 as libc::pid_t, libc::SIGKILL) };
+        }
     }
 }
 
 impl Drop for Copied {
     fn drop(&mut self) {
         self.kill();
-        // Until the tracer has seen the end, the parent cannot.
-        loop {
+        // Until the tracer has seen the end, the parent cannot. At the latest the copy dies with this thread.
+        let until = Instant::now() + DEATH_WAIT;
+        while Instant::now() < until {
             match ptrace::poll(self.0) {
                 Ok(Some(Report::Ended)) | Err(_) => return,
                 Ok(_) => std::thread::sleep(Duration::from_micros(200)),

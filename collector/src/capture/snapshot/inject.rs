@@ -32,7 +32,7 @@ const PTRACE_GET_RSEQ_CONFIGURATION: libc::c_uint = 0x420f;
 pub struct Ground<'a> {
     /// Process id.
     pub pid: u32,
-    /// `/proc/PID/mem`, readable and writable.
+    /// `/proc/PID/mem`.
     pub memory: &'a File,
     /// Its mappings, at most some seconds old.
     pub maps: &'a [Mapping],
@@ -114,9 +114,7 @@ pub fn call(
         seccomp::permits(tid, ground.gadgets.call, call.number, arguments)
             .map_err(Failure::Refused)?;
     }
-    ground
-        .memory
-        .write_all_at(&frame.bytes, frame.base)
+    ptrace::write_memory(tid, frame.base, &frame.bytes)
         .map_err(|e| failed("its stack cannot be written", &e))?;
     (ground.observe)(Stage::FrameWritten);
     let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACECLONE;

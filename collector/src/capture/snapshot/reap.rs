@@ -12,8 +12,7 @@ use crate::capture::ptrace::{self, Report};
 use crate::capture::stop;
 use crate::discover::identity;
 use crate::proc_maps;
-use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -23,14 +22,6 @@ const STOP_WAIT: Duration = Duration::from_millis(100);
 const MAX_TRIES: usize = 24;
 /// How long an ended copy may take to become a zombie: its page tables are freed first.
 const DEATH_WAIT: Duration = Duration::from_secs(20);
-
-/// Opens a process's memory for reading and for writing stack frames.
-pub(super) fn memory(pid: u32) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(format!("/proc/{pid}/mem"))
-}
 
 /// True when any thread of it has a seccomp filter.
 pub(super) fn is_filtered(pid: u32) -> bool {
@@ -72,7 +63,7 @@ pub fn reap(pid: u32, child: u32, observe: &(dyn Fn(Stage) + Sync)) -> Result<()
         // Gone: the target ended and somebody else has reaped it.
         return Ok(());
     };
-    let memory = memory(pid).map_err(|e| e.to_string())?;
+    let memory = File::open(format!("/proc/{pid}/mem")).map_err(|e| e.to_string())?;
     let maps = fs::read(format!("/proc/{pid}/maps")).map_err(|e| e.to_string())?;
     let maps = proc_maps::read(&maps[..]).map_err(|e| e.to_string())?;
     let gadgets = gadgets::find(&maps, &memory).ok_or("its C library is not known")?;

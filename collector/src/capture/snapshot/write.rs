@@ -42,7 +42,7 @@ pub(super) fn capture(
         total_bytes: 0,
     });
     let maps = proc_maps::of_process(pid).map_err(read("smaps"))?;
-    let memory = reap::memory(pid).map_err(read("memory"))?;
+    let memory = File::open(format!("/proc/{pid}/mem")).map_err(read("memory"))?;
     let gadgets = gadgets::find(&maps, &memory)
         .ok_or_else(|| unfit("its C library has none of the code that is looked for"))?;
     let ground = Ground {

@@ -65,8 +65,9 @@ pub fn capture(
         pid,
         reasons: format!("nothing writes `{}` yet", request.kind.as_str()),
     })?;
-    let _slot = slot(place, request, cancel)?;
+    let (_slot, unlocked) = slot(place, request, cancel)?;
     let (mut method, mut warnings) = capture::choose(place.config.method, content, target)?;
+    warnings.extend(unlocked);
     let (writer, mut captured, sealed) = loop {
         let attempt = check_cost(place, target, content, method).and_then(|()| {
             info!(
@@ -128,8 +129,12 @@ pub fn capture(
     Ok((bundle, manifest))
 }
 
-/// Captures on one node do not add up.
-fn slot(place: Place<'_>, request: &Request, cancel: &Cancel) -> Result<node::Slot, CaptureError> {
+/// Captures on one node do not add up. Where the lock cannot be had at all the capture goes on: the second value says so.
+fn slot(
+    place: Place<'_>,
+    request: &Request,
+    cancel: &Cancel,
+) -> Result<(Option<node::Slot>, Option<String>), CaptureError> {
     let pid = request.target.pid;
     let words = format!(
         "process {pid}, {}, by process {}",
@@ -138,17 +143,21 @@ fn slot(place: Place<'_>, request: &Request, cancel: &Cancel) -> Result<node::Sl
     );
     let (slots, patience) = (place.config.concurrent, place.config.slot_wait.0);
     let is_cancelled = || cancel.is_cancelled();
-    node::Slot::take(&node::run_folder(), slots, &words, patience, &is_cancelled).map_err(|error| {
-        match error {
-            node::NoSlot::Taken(_) if cancel.is_cancelled() => CaptureError::Cancelled { pid },
-            node::NoSlot::Taken(owner) => CaptureError::Busy { owner },
-            node::NoSlot::Io(source) => CaptureError::Read {
-                pid,
-                what: "the locks of captures on this node",
-                source,
-            },
+    let folder = node::run_folder();
+    match node::Slot::take(&folder, slots, &words, patience, &is_cancelled) {
+        Ok(slot) => Ok((Some(slot), None)),
+        Err(node::NoSlot::Taken(_)) if cancel.is_cancelled() => {
+            Err(CaptureError::Cancelled { pid })
         }
-    })
+        Err(node::NoSlot::Taken(owner)) => Err(CaptureError::Busy { owner }),
+        Err(node::NoSlot::Io(error)) => Ok((
+            None,
+            Some(format!(
+                "{} cannot be used ({error}): nothing kept other programs from capturing at the same time",
+                folder.display()
+            )),
+        )),
+    }
 }
 
 /// An error as the beginning of a longer sentence.

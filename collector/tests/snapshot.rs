@@ -526,3 +526,55 @@ fn a_target_that_dies_while_its_snapshot_is_written_is_captured_all_the_same() {
         .unwrap();
     assert!(!captured.maps.is_empty());
 }
+
+/// The rights that the shipped systemd unit gives: another user, and two capabilities.
+#[test]
+fn two_capabilities_are_enough() {
+    // SAFETY: asks for our own id.
+    let me = unsafe { libc::geteuid() };
+    assert_eq!(
+        me, 0,
+        "this test starts a program as another user: run it as root"
+    );
+    let mut target = Target::python(MIXED);
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("collector");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(folder.path(), open).unwrap();
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args(["--inh-caps=-all,+sys_ptrace,+dac_read_search"])
+        .args(["--ambient-caps=-all,+sys_ptrace,+dac_read_search"])
+        .arg(&program)
+        .args([
+            "--ignored",
+            "--exact",
+            "as_a_modest_collector",
+            "--nocapture",
+        ])
+        .current_dir("/")
+        .env("LEAKHOUND_TEST_PID", target.pid().to_string())
+        .env("RUNTIME_DIRECTORY", folder.path().join("run"))
+        .output()
+        .expect("setpriv of util-linux is needed by this test");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
+    target.assert_runs();
+    assert_eq!(children(target.pid()), []);
+}
+
+/// Not a test of its own: the collector of the test above.
+#[test]
+#[ignore = "run by two_capabilities_are_enough"]
+fn as_a_modest_collector() {
+    let Some(pid) = variable("LEAKHOUND_TEST_PID") else {
+        return;
+    };
+    let captured = snapshot(pid as u32).unwrap();
+    assert!(captured.warnings.is_empty(), "{:?}", captured.warnings);
+}

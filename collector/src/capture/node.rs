@@ -14,10 +14,15 @@ const MAX_ENTRY_BYTES: u64 = 256;
 /// Journal entries looked at; each is a collector that was killed in the middle of a snapshot.
 const MAX_ENTRIES: usize = 1000;
 
-/// The folder for files that mean something until the next boot: `/run/leakhound` for root, else below
-/// `XDG_RUNTIME_DIR`, else in `/tmp` under the user's id.
+/// The folder for files that mean something until the next boot: what the service manager gives
+/// (`RUNTIME_DIRECTORY`), `/run/leakhound` for root, else below `XDG_RUNTIME_DIR`, else in `/tmp` under the user's id.
 #[must_use]
 pub fn run_folder() -> PathBuf {
+    // systemd gives a list when there are several.
+    let given = std::env::var("RUNTIME_DIRECTORY").unwrap_or_default();
+    if let Some(first) = given.split(':').next().filter(|f| f.starts_with('/')) {
+        return PathBuf::from(first);
+    }
     // SAFETY: asks for our own id.
     let me = unsafe { libc::geteuid() };
     if me == 0 {
@@ -39,7 +44,8 @@ fn prepare(folder: &Path) -> io::Result<()> {
     let meta = fs::symlink_metadata(folder)?;
     // SAFETY: asks for our own id.
     let me = unsafe { libc::geteuid() };
-    if !meta.is_dir() || meta.uid() != me || meta.mode() & 0o022 != 0 {
+    // Root shares the folder with an agent that runs as a user of its own.
+    if !meta.is_dir() || (meta.uid() != me && me != 0) || meta.mode() & 0o022 != 0 {
         return Err(io::Error::other(format!(
             "{} is not a folder of this user that only it may write",
             folder.display()
@@ -94,9 +100,14 @@ impl Slot {
                 match file.try_lock() {
                     Ok(()) => {
                         // What it says is for people; the lock is what counts.
-                        let _ = file
-                            .set_len(0)
-                            .and_then(|()| file.write_all(words.as_bytes()));
+                        // A file of another user may be a link to anything.
+                        let meta = file.metadata().map_err(NoSlot::Io)?;
+                        // SAFETY: asks for our own id.
+                        if meta.nlink() == 1 && meta.uid() == unsafe { libc::geteuid() } {
+                            let _ = file
+                                .set_len(0)
+                                .and_then(|()| file.write_all(words.as_bytes()));
+                        }
                         return Ok(Self(file));
                     }
                     Err(TryLockError::WouldBlock) => {

@@ -4,7 +4,7 @@
 
 use leakhound_collector::capture::snapshot::{Snapshot, Stage, reap};
 use leakhound_collector::capture::{
-    Cancel, CaptureError, CaptureMethod, Captured, Content, Job, Sink, node,
+    Cancel, CaptureError, CaptureMethod, Captured, Content, Job, Sink,
 };
 use leakhound_collector::config::{CaptureConfig, Kind, Reserve};
 use leakhound_collector::{discover, seal};
@@ -172,6 +172,9 @@ fn killed_at_any_step_the_collector_leaves_a_target_that_runs_and_nothing_behind
     let single = "import time\nprint('up',flush=True)\nwhile True:\n print('ok',flush=True)\n time.sleep(0.01)";
     let spinning = "import math\nprint('up',flush=True)\nright=None\nwhile True:\n\
         \x20t=0.0\n for i in range(20000): t+=math.sqrt(i)\n right=right or t\n print('ok' if t==right else 'wrong',flush=True)";
+    // A folder of its own: the snapshots of other tests would clean up in the middle of this one.
+    let folder = tempfile::tempdir().unwrap();
+    let run_folder = folder.path().join("run");
     for program in [MIXED, single, spinning] {
         let mut target = Target::python(program);
         for round in 0..rounds {
@@ -179,6 +182,7 @@ fn killed_at_any_step_the_collector_leaves_a_target_that_runs_and_nothing_behind
                 for occurrence in 1..=2 {
                     let status = Command::new(&me)
                         .args(["--ignored", "--exact", "as_a_doomed_collector"])
+                        .env("RUNTIME_DIRECTORY", &run_folder)
                         .env("LEAKHOUND_TEST_PID", target.pid().to_string())
                         .env("LEAKHOUND_TEST_STAGE", n.to_string())
                         .env("LEAKHOUND_TEST_OCCURRENCE", occurrence.to_string())
@@ -203,7 +207,7 @@ fn killed_at_any_step_the_collector_leaves_a_target_that_runs_and_nothing_behind
                 }
             }
         }
-        let problems = reap::sweep(&node::run_folder());
+        let problems = reap::sweep(&run_folder);
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(children(target.pid()), []);
         snapshot(target.pid()).unwrap();

@@ -152,7 +152,7 @@ fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
 fn a_structure_dump_has_the_graph_and_no_contents() {
     const SECRET: &str = "Zq7-planted-secret-91x";
     let wide = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
-    for version in [Version::Net31, Version::Net8, Version::Net10] {
+    for version in [Version::Net8, Version::Net10] {
         let root = runtimes::get(version).unwrap();
         let app = targets::app("steady").unwrap();
         let mut service = app.on(&root).start().unwrap();

@@ -46,10 +46,14 @@ const BUCKETS_MS: [f64; 10] = [
     f64::INFINITY,
 ];
 
-/// One client: a connection that is kept, a request after the other.
+/// Requests on one connection; `HttpListener` closes it after 100.
+const REQUESTS: u32 = 90;
+
+/// One client: a connection that is kept for a while, a request after the other.
 struct Client {
     stream: BufReader<TcpStream>,
     port: u16,
+    left: u32,
 }
 
 impl Client {
@@ -60,11 +64,16 @@ impl Client {
         Ok(Self {
             stream: BufReader::new(stream),
             port,
+            left: REQUESTS,
         })
     }
 
     /// Asks for `/number` and checks that the answer is about it.
     fn ask(&mut self, number: u64) -> io::Result<()> {
+        if self.left == 0 {
+            *self = Self::connect(self.port)?;
+        }
+        self.left -= 1;
         let request = format!(
             "GET /{number} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n",
             self.port

@@ -190,8 +190,13 @@ fn systemd_accepts_the_unit() {
         .output()
         .expect("systemd-analyze is there");
     assert!(output.status.success(), "{}", text(&output));
-    // An unknown key is only a warning to systemd; to us it is a typing error.
-    assert_eq!(text(&output), "", "systemd-analyze had something to say");
+    // An unknown key is only a warning to systemd; to us it is a typing error. Units of other packages are not our concern.
+    let said = text(&output);
+    let ours: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains("leakhound"))
+        .collect();
+    assert_eq!(ours, [""; 0], "systemd-analyze had something to say");
 }
 
 #[test]

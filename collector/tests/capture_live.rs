@@ -526,13 +526,20 @@ fn signals_on_their_way_are_delivered_and_a_stopped_process_stays_stopped() {
 
     let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
     let pid = sleeper.id().to_string();
+    // Before its loader has run a process has no C library, and no snapshot can be had.
+    let status = || std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let maps = || std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let patience = Instant::now() + Duration::from_secs(30);
+    while !(status().contains("State:\tS") && maps().contains("libc")) {
+        assert!(Instant::now() < patience, "{}", status());
+        std::thread::sleep(Duration::from_millis(5));
+    }
     Command::new("kill").args(["-STOP", &pid]).status().unwrap();
     std::thread::sleep(Duration::from_millis(100));
     for method in METHODS {
         capture(method, sleeper.id(), Content::Heap, &path).unwrap();
         std::thread::sleep(Duration::from_millis(50));
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        assert!(status.contains("State:\tT"), "{status}");
+        assert!(status().contains("State:\tT"), "{}", status());
     }
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::diagnostic::{Fault, nearest};
-use crate::units::{Quantity, nearest_unit, scan_number, scan_unit};
+use crate::units::{Quantity, goes_on_as_name, nearest_unit, scan_number, scan_unit};
 
 /// Longest expression that is read.
 pub const MAX_EXPRESSION_BYTES: usize = 4096;
@@ -192,7 +192,7 @@ fn quantity(rest: &str, at: usize) -> Result<(TokenKind, usize), Fault> {
         Some((None, _, _)) => Ok((plain(number), used)),
         // `10 min` has a unit, `10 min(a, b)` and `10 min.x` do not.
         Some((kind, factor, unit_used))
-            if word.is_empty() || !after[gap + unit_used..].starts_with(['.', '(', '_']) =>
+            if word.is_empty() || !goes_on_as_name(&after[gap + unit_used..]) =>
         {
             let quantity = Quantity {
                 value: number * factor,
@@ -286,6 +286,9 @@ mod tests {
             ["1000000 Some(BytesPerHour)", "/", "2 None", "."]
         );
         assert_eq!(kinds("6 / heap.used"), ["6 None", "/", "heap.used", "."]);
+        // A fact may begin as a unit does.
+        assert_eq!(kinds("9 / h9"), ["9 None", "/", "h9", "."]);
+        assert_eq!(kinds("9 / h"), ["9 Some(CountPerHour)", "."]);
     }
 
     #[test]

@@ -198,11 +198,15 @@ fn scan_per_time(text: &str) -> Option<(f64, usize)> {
     let after = text.trim_start().strip_prefix('/')?.trim_start();
     let word_len = word_length(after);
     let unit = unit_named(&after[..word_len]).filter(|u| u.kind == Kind::Duration)?;
-    // `/h.x` or `/h(` would be a name, not a unit.
-    if after[word_len..].starts_with(['.', '(', '_']) {
+    if goes_on_as_name(&after[word_len..]) {
         return None;
     }
     Some((HOUR_MS / unit.factor, text.len() - after.len() + word_len))
+}
+
+/// What looked like a unit is the beginning of a name or a call: `h.x`, `h(`, `h_1`, `h9`.
+pub(crate) fn goes_on_as_name(rest: &str) -> bool {
+    rest.starts_with(|c: char| matches!(c, '.' | '(' | '_') || c.is_ascii_digit())
 }
 
 fn word_length(text: &str) -> usize {

@@ -1,7 +1,7 @@
 //! Copy-on-write snapshot: the target stands still only while it is cloned; the dump is written from the frozen copy.
 //!
 //! 1. All threads are stopped (`PTRACE_SEIZE`, `PTRACE_INTERRUPT`) and one of them makes a raw `clone` with no exit
-//!    signal ([`inject`], [`frame`]). The copy is born traced and stopped and never runs a program's code: if it is let
+//!    signal (`inject`, `frame`). The copy is born traced and stopped and never runs a program's code: if it is let
 //!    loose, its stack leads to `exit`.
 //! 2. All threads go on. The copy is written at leisure, at low priority.
 //! 3. The copy is killed, and one thread of the target makes one `wait4` ([`reap`]).

@@ -1,7 +1,7 @@
 //! The end of a snapshot's process: the target itself must take note of it, or a zombie stays.
 //!
 //! The copy has no exit signal: the target is not told of its end, and its own `wait` does not see it. So one of its
-//! threads makes one `wait4`, injected as in [`super::inject`], while all others run.
+//! threads makes one `wait4`, injected as in `inject`, while all others run.
 
 use super::Stage;
 use super::frame::Fitness;

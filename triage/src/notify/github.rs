@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::address::Address;
 use super::config::ConfigError;
 use super::destination::{Attempt, Destination, Failure, FailureKind, Parcel, Receipt, Repeat};
-use super::http::{Http, Reply, Request};
+use super::http::{Http, Reply, Request, json_body};
 use super::secret::SecretSource;
 use super::ticket::document::markdown;
 use super::ticket::{self, Ticket, Tracker};
@@ -97,11 +97,7 @@ impl Github {
                 ("accept", header("application/vnd.github+json")),
                 ("x-github-api-version", header("2022-11-28")),
             ],
-            body: if body.is_null() {
-                Vec::new()
-            } else {
-                body.to_string().into_bytes()
-            },
+            body: json_body(body),
             hidden: Vec::new(),
         };
         let reply = http.exchange(request, now).await?;
@@ -110,10 +106,7 @@ impl Github {
             let reason = format!("asked to come back later: {}", reply.said());
             return Err(reply.failure(FailureKind::Retry(reply.retry_after()), reason));
         }
-        match reply.failure_by_status() {
-            Some(failure) => Err(failure),
-            None => Ok(reply),
-        }
+        reply.success()
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::address::Address;
 use super::config::ConfigError;
 use super::destination::{Attempt, Destination, Failure, Parcel, Receipt, Repeat};
-use super::http::{Http, Reply, Request};
+use super::http::{Http, Reply, Request, json_body};
 use super::secret::SecretSource;
 use super::ticket::document::markdown;
 use super::ticket::{self, Ticket, Tracker};
@@ -72,18 +72,10 @@ impl Gitlab {
             address: self.server()?.join(&segments).with_query(query),
             method,
             headers: vec![("private-token", self.token()?)],
-            body: if body.is_null() {
-                Vec::new()
-            } else {
-                body.to_string().into_bytes()
-            },
+            body: json_body(body),
             hidden: Vec::new(),
         };
-        let reply = http.exchange(request, now).await?;
-        match reply.failure_by_status() {
-            Some(failure) => Err(failure),
-            None => Ok(reply),
-        }
+        http.exchange(request, now).await?.success()
     }
 }
 

@@ -94,6 +94,14 @@ impl Request {
     }
 }
 
+/// A body of JSON; empty where there is nothing to say (`null`).
+pub fn json_body(body: &serde_json::Value) -> Vec<u8> {
+    match body {
+        serde_json::Value::Null => Vec::new(),
+        body => body.to_string().into_bytes(),
+    }
+}
+
 /// What came back: a status, a few headers, and the beginning of the body.
 #[derive(Debug, Clone)]
 pub struct Reply {
@@ -154,6 +162,14 @@ impl Reply {
                 let reason = format!("the reply names no ticket: {}", self.said());
                 Err(self.failure(FailureKind::Ambiguous, reason))
             }
+        }
+    }
+
+    /// This reply, unless its status means a failure.
+    pub fn success(self) -> Result<Reply, Failure> {
+        match self.failure_by_status() {
+            Some(failure) => Err(failure),
+            None => Ok(self),
         }
     }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::address::Address;
 use super::config::ConfigError;
 use super::destination::{Attempt, Destination, Failure, Parcel, Receipt, Repeat};
-use super::http::{Http, Reply, Request};
+use super::http::{Http, Reply, Request, json_body};
 use super::secret::SecretSource;
 use super::ticket::document::{Document, adf, wiki};
 use super::ticket::{self, Ticket, Tracker};
@@ -111,19 +111,11 @@ impl Jira {
                 ("authorization", self.authorization()?),
                 ("accept", "application/json".to_owned().into()),
             ],
-            body: if body.is_null() {
-                Vec::new()
-            } else {
-                body.to_string().into_bytes()
-            },
+            body: json_body(body),
             // Basic authentication wraps it: an error page may show it unwrapped.
             hidden: vec![self.token()?],
         };
-        let reply = http.exchange(request, now).await?;
-        match reply.failure_by_status() {
-            Some(failure) => Err(failure),
-            None => Ok(reply),
-        }
+        http.exchange(request, now).await?.success()
     }
 }
 

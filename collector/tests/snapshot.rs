@@ -543,7 +543,13 @@ fn two_capabilities_are_enough() {
     let mut target = Target::python(MIXED);
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("collector");
-    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // By another program: a file that this one has open for writing is copied into what other tests start, and busy.
+    let copied = Command::new("cp")
+        .arg(std::env::current_exe().unwrap())
+        .arg(&program)
+        .status()
+        .unwrap();
+    assert!(copied.success());
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     std::fs::set_permissions(folder.path(), open).unwrap();
     let output = Command::new("setpriv")

@@ -8,7 +8,7 @@ use crate::runtimes::DotnetRoot;
 use crate::targets::App;
 use serde_json::Value;
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// Time for a target to put its fault in place, or to obey a command, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// Time for other programs that are just being started to let go of an executable that was just written.
+const BUSY: Duration = Duration::from_secs(10);
 /// Lines of output kept for error messages.
 const LOG_LINES: usize = 40;
 
@@ -108,13 +110,12 @@ impl Launch {
             problem,
             output: String::new(),
         };
-        let mut child = self
-            .command
+        self.command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| failed(format!("does not start: {error}")))?;
+            .stderr(Stdio::piped());
+        let mut child =
+            spawn(&mut self.command).map_err(|error| failed(format!("does not start: {error}")))?;
         let log = Arc::new(Mutex::new(VecDeque::new()));
         let (sender, answers) = channel();
         if let Some(out) = child.stdout.take() {
@@ -135,6 +136,23 @@ impl Launch {
         service.report = service.await_answer("become ready")?;
         service.started_in = begun.elapsed();
         Ok(service)
+    }
+}
+
+/// Starts a program that this process may have written just before. A thread that starts another program at the moment of
+/// writing has the open file copied into its child, and until that child is the other program, the kernel calls the file
+/// busy.
+fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    let deadline = Instant::now() + BUSY;
+    loop {
+        match command.spawn() {
+            Err(error)
+                if error.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < deadline =>
+            {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            outcome => return outcome,
+        }
     }
 }
 

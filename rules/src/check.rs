@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::algebra::{arithmetic, arithmetic_fault, compare, mixed, numeric, same_kind};
+mod ladder;
+
+use crate::algebra::{
+    arithmetic, arithmetic_fault, compare, is_numeric, mixed, numeric, same_kind,
+};
 use crate::diagnostic::{Fault, nearest};
 use crate::expr::{Expr, ListQuestion, Op, noun};
 use crate::history::Statistic;
@@ -26,13 +30,17 @@ pub struct Environment<'a> {
     pub trigger: bool,
 }
 
-/// A checked expression and the number of its `for` clocks.
+/// A checked expression and what it keeps between two moments.
 #[derive(Debug, Clone)]
 pub struct Checked {
+    /// As it was written.
+    pub node: Node,
     /// The expression.
     pub expr: Expr,
     /// How many `for` it holds.
     pub clocks: usize,
+    /// How many comparisons with `steps` it holds.
+    pub ladders: usize,
 }
 
 /// Parses and checks a condition: the result is yes or no.
@@ -41,7 +49,8 @@ pub struct Checked {
 /// When the text is no expression, names what does not exist, mixes units, or is no condition.
 pub fn condition(text: &str, environment: Environment<'_>) -> Result<Checked, Fault> {
     let node = parse(text)?;
-    let checked = check(&node, environment)?;
+    let checked = check(node, environment)?;
+    let node = &checked.node;
     if checked.expr.kind != Some(Kind::Bool) {
         let kind = checked.expr.kind;
         return Err(Fault::new(
@@ -62,19 +71,23 @@ pub fn condition(text: &str, environment: Environment<'_>) -> Result<Checked, Fa
 /// # Errors
 /// When the text is no expression, names what does not exist, or mixes units.
 pub fn expression(text: &str, environment: Environment<'_>) -> Result<Checked, Fault> {
-    check(&parse(text)?, environment)
+    check(parse(text)?, environment)
 }
 
-fn check(node: &Node, environment: Environment<'_>) -> Result<Checked, Fault> {
+fn check(node: Node, environment: Environment<'_>) -> Result<Checked, Fault> {
     let mut checker = Checker {
         environment,
         lists: environment.element.into_iter().collect(),
         clocks: 0,
+        ladders: 0,
+        held: false,
     };
-    let expr = checker.check(node)?;
+    let expr = checker.check(&node)?;
     Ok(Checked {
         expr,
         clocks: checker.clocks,
+        ladders: checker.ladders,
+        node,
     })
 }
 
@@ -83,6 +96,9 @@ struct Checker<'a> {
     /// The lists around the place, the innermost last.
     lists: Vec<&'static List>,
     clocks: usize,
+    ladders: usize,
+    /// The place is under a `for`.
+    held: bool,
 }
 
 impl Checker<'_> {
@@ -111,7 +127,10 @@ impl Checker<'_> {
                 if !self.environment.trigger {
                     return Err(only_triggers("for", node.span.clone()));
                 }
-                let inner = self.boolean(inner, "for")?;
+                let outer = std::mem::replace(&mut self.held, true);
+                let inner = self.boolean(inner, "for");
+                self.held = outer;
+                let inner = inner?;
                 let slot = self.clocks;
                 self.clocks += 1;
                 Ok(Expr::new(
@@ -259,6 +278,11 @@ impl Checker<'_> {
             };
             return Ok(Expr::new(op, Some(Kind::Bool)));
         }
+        if let NodeKind::Call(name, steps) = &right.kind
+            && name == ladder::WORD
+        {
+            return self.ladder(operator, left, steps, right);
+        }
         let a = self.check(left)?;
         let b = self.check(right)?;
         if operator.compares() {
@@ -312,6 +336,14 @@ impl Checker<'_> {
                     kind,
                 ));
             }
+            "siblings" => {
+                if !self.environment.trigger {
+                    return Err(only_triggers(name, node.span.clone()));
+                }
+                arity(1, "siblings(private_bytes)")?;
+                return siblings(&arguments[0], node);
+            }
+            ladder::WORD => return Err(ladder::misplaced(node)),
             "average" => Statistic::Average,
             "minimum" => Statistic::Minimum,
             "maximum" => Statistic::Maximum,
@@ -327,6 +359,8 @@ impl Checker<'_> {
                     "minimum",
                     "maximum",
                     "rate",
+                    "siblings",
+                    ladder::WORD,
                 ];
                 return Err(Fault::new(
                     node.span.clone(),
@@ -472,7 +506,7 @@ fn column(list: &'static List, name: &str, up: usize) -> Option<Expr> {
 fn only_triggers(word: &str, span: Range<usize>) -> Fault {
     Fault::new(
         span,
-        format!("`{word}` asks about time, and a rule judges one moment"),
+        format!("`{word}` asks about time or other processes, and a rule judges one moment of one"),
     )
     .help("use it in a trigger; rules have the facts of family `growth`")
 }
@@ -494,22 +528,7 @@ fn window(
     span: &Node,
     node: &Node,
 ) -> Result<Expr, Fault> {
-    let NodeKind::Name(fact) = &what.kind else {
-        return Err(Fault::new(
-            what.span.clone(),
-            format!("`{name}` needs the name of a fact"),
-        )
-        .help(format!("write `{name}(private_bytes, 7 days)`")));
-    };
-    let Some(fact) = fact_named(fact) else {
-        let live = FACTS.iter().map(|f| f.name);
-        return Err(Fault::new(
-            what.span.clone(),
-            format!("there is no fact called `{fact}`"),
-        )
-        .help("`leakhound rules facts` lists every fact")
-        .did_you_mean(nearest(fact, live)));
-    };
+    let fact = plain_fact(name, what, "private_bytes, 7 days")?;
     let Some(window_ms) = duration_ms(span).filter(|ms| *ms > 0) else {
         return Err(
             Fault::new(span.span.clone(), format!("`{name}` needs a time span"))
@@ -542,12 +561,51 @@ fn window(
     Ok(Expr::new(op, Some(kind)))
 }
 
+/// The fact that a function is asked about: its name alone, no expression.
+fn plain_fact(name: &str, what: &Node, example: &str) -> Result<&'static Fact, Fault> {
+    let NodeKind::Name(fact) = &what.kind else {
+        return Err(Fault::new(
+            what.span.clone(),
+            format!("`{name}` needs the name of a fact"),
+        )
+        .help(format!("write `{name}({example})`")));
+    };
+    fact_named(fact).ok_or_else(|| {
+        let names = FACTS.iter().map(|f| f.name);
+        Fault::new(
+            what.span.clone(),
+            format!("there is no fact called `{fact}`"),
+        )
+        .help("`leakhound rules facts` lists every fact")
+        .did_you_mean(nearest(fact, names))
+    })
+}
+
+fn siblings(what: &Node, node: &Node) -> Result<Expr, Fault> {
+    let fact = plain_fact("siblings", what, "private_bytes")?;
+    if !is_numeric(Some(fact.kind)) {
+        return Err(Fault::new(
+            what.span.clone(),
+            format!(
+                "`{}` is {}, which has no median",
+                fact.name,
+                fact.kind.noun()
+            ),
+        ));
+    }
+    let op = Op::Siblings {
+        fact,
+        text: node.to_string().into(),
+    };
+    Ok(Expr::new(op, Some(fact.kind)))
+}
+
 /// The facts that an expression names, each once, in order.
 #[must_use]
 pub fn facts_named_in(expr: &Expr) -> Vec<&'static Fact> {
     let mut facts: Vec<&'static Fact> = Vec::new();
     expr.visit(&mut |e| {
-        if let Op::Fact(fact) | Op::Window { fact, .. } = e.op
+        if let Op::Fact(fact) | Op::Window { fact, .. } | Op::Siblings { fact, .. } = e.op
             && !facts.iter().any(|f| std::ptr::eq(*f, fact))
         {
             facts.push(fact);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::expr::{Expr, ListQuestion, Op};
+use crate::expr::{Expr, Ladder, ListQuestion, Op};
 use crate::facts::Facts;
 use crate::finding::Evidence;
 use crate::sheet::Row;
@@ -52,10 +52,18 @@ impl Reads {
     }
 }
 
-/// Since when the conditions under `for` have been true; one clock per `for`.
+/// What a trigger remembers of one process: since when the conditions under each `for` have been true, and
+/// how many thresholds of each `steps` have fired.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Clocks {
     pub(crate) since_ms: Vec<Option<u64>>,
+    pub(crate) fired: Vec<usize>,
+}
+
+impl Clocks {
+    pub(crate) fn fired(&self, ladder: &Ladder) -> usize {
+        self.fired.get(ladder.slot).copied().unwrap_or(0)
+    }
 }
 
 /// One evaluation.
@@ -130,6 +138,7 @@ impl<'a, 'r> Evaluation<'a, 'r> {
                 span_ms,
                 slot,
             } => self.held(inner, *span_ms, *slot),
+            Op::Steps(ladder) => self.step(ladder),
             Op::Aggregate(question) if matches!(question.how, How::Any | How::All) => {
                 let truth = self.quantified(question);
                 self.note_question(question, Val::of(truth));
@@ -179,6 +188,11 @@ impl<'a, 'r> Evaluation<'a, 'r> {
                     .facts
                     .measure(fact, *statistic, *window_ms)
                     .map_or(Val::Unknown, Val::number);
+                self.note(text, value, expr.kind, fact.sentence);
+                value
+            }
+            Op::Siblings { fact, text } => {
+                let value = self.facts.siblings(fact).map_or(Val::Unknown, Val::number);
                 self.note(text, value, expr.kind, fact.sentence);
                 value
             }
@@ -269,20 +283,19 @@ impl<'a, 'r> Evaluation<'a, 'r> {
     }
 
     fn compare(&mut self, operator: Operator, a: &Expr, b: &Expr) -> Truth {
-        let (a, b) = (self.value(a), self.value(b));
-        match (a, b) {
-            (Val::Number(a), Val::Number(b)) => match operator {
-                Operator::Less => a < b,
-                Operator::LessOrEqual => a <= b,
-                Operator::Greater => a > b,
-                Operator::GreaterOrEqual => a >= b,
-                Operator::Equal => a == b,
-                _ => a != b,
-            }
-            .into(),
-            (Val::Bool(a), Val::Bool(b)) => ((a == b) == (operator == Operator::Equal)).into(),
-            _ => Truth::Unknown,
-        }
+        compared(operator, self.value(a), self.value(b))
+    }
+
+    /// The value against the first threshold that has not fired; false when all of them have.
+    fn step(&mut self, ladder: &Ladder) -> Truth {
+        let value = self.value(&ladder.value);
+        let fired = self.clocks.as_ref().map_or(0, |(c, _)| c.fired(ladder));
+        let Some(step) = ladder.steps.get(fired) else {
+            return Truth::False;
+        };
+        let step = self.value(step);
+        self.note(&ladder.text, step, ladder.kind, "The next threshold.");
+        compared(ladder.operator, value, step)
     }
 
     fn compare_texts(&mut self, operator: Operator, a: &Expr, b: &Expr) -> Truth {
@@ -419,6 +432,22 @@ impl<'a, 'r> Evaluation<'a, 'r> {
             (How::Sum | How::Max, None) => Val::Number(0.0),
             (_, None) => Val::Unknown,
         }
+    }
+}
+
+pub(crate) fn compared(operator: Operator, a: Val<'_>, b: Val<'_>) -> Truth {
+    match (a, b) {
+        (Val::Number(a), Val::Number(b)) => match operator {
+            Operator::Less => a < b,
+            Operator::LessOrEqual => a <= b,
+            Operator::Greater => a > b,
+            Operator::GreaterOrEqual => a >= b,
+            Operator::Equal => a == b,
+            _ => a != b,
+        }
+        .into(),
+        (Val::Bool(a), Val::Bool(b)) => ((a == b) == (operator == Operator::Equal)).into(),
+        _ => Truth::Unknown,
     }
 }
 

@@ -45,6 +45,12 @@ impl Expr {
                     part.visit(see);
                 }
             }
+            Op::Steps(ladder) => {
+                ladder.value.visit(see);
+                for step in &ladder.steps {
+                    step.visit(see);
+                }
+            }
             Op::Aggregate(aggregate) => {
                 for part in [&aggregate.value, &aggregate.filter].into_iter().flatten() {
                     part.visit(see);
@@ -55,6 +61,7 @@ impl Expr {
             | Op::Bool(_)
             | Op::Fact(_)
             | Op::Column { .. }
+            | Op::Siblings { .. }
             | Op::Window { .. } => {}
         }
     }
@@ -99,7 +106,29 @@ pub(crate) enum Op {
         span_ms: u64,
         slot: usize,
     },
+    /// The median of a fact over the other processes of the service.
+    Siblings {
+        fact: &'static Fact,
+        text: Box<str>,
+    },
+    /// A value against the first threshold that has not fired yet.
+    Steps(Box<Ladder>),
     Aggregate(Box<ListQuestion>),
+}
+
+/// A comparison with thresholds that each fire once, in their order.
+#[derive(Debug, Clone)]
+pub(crate) struct Ladder {
+    pub operator: Operator,
+    pub value: Expr,
+    pub steps: Vec<Expr>,
+    /// Numbers the ladders of one trigger.
+    pub slot: usize,
+    /// It stands under a `for`.
+    pub held: bool,
+    /// `steps(1 GB, 2 GB)`: the name of the threshold in evidence.
+    pub text: Box<str>,
+    pub kind: Option<Kind>,
 }
 
 /// A checked question about a list.

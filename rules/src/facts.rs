@@ -22,6 +22,11 @@ pub trait Facts {
         None
     }
 
+    /// The median of a fact over the siblings of the process; `None` when it has none.
+    fn siblings(&self, _fact: &'static Fact) -> Option<f64> {
+        None
+    }
+
     /// Why a fact is unknown, where that is known.
     fn why_unknown(&self, _name: &str) -> Option<&str> {
         None
@@ -76,5 +81,9 @@ impl Facts for Live<'_> {
     fn measure(&self, fact: &'static Fact, statistic: Statistic, window_ms: u64) -> Option<f64> {
         let measured = self.0.measure(fact.name, statistic, window_ms)?;
         covers(&measured, window_ms).then_some(measured.value)
+    }
+
+    fn siblings(&self, fact: &'static Fact) -> Option<f64> {
+        self.0.siblings(fact.name)
     }
 }

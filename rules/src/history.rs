@@ -36,6 +36,12 @@ pub trait History {
     /// Give what there is and say how much it covers: whether that is enough is decided by the language,
     /// see [`covers`].
     fn measure(&self, fact: &str, statistic: Statistic, window_ms: u64) -> Option<Measured>;
+
+    /// The median of `fact` over the other processes of the same service on this node; `None` when there is
+    /// none, or none of them could be read.
+    fn siblings(&self, _fact: &str) -> Option<f64> {
+        None
+    }
 }
 
 /// A window is known when at least one tenth of it is covered: a week's average is known after 17 hours.

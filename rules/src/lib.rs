@@ -19,10 +19,16 @@
 //! | elements | a column by its name: `count`, or `item.count`; inside a list question of a `for_each` rule, `outer.count` is the rule's element |
 //! | parameters | `params.floor` is the rule's own, settable per service |
 //! | time, in triggers only | `c for 30 s`; `average(x, 7 days)` `minimum` `maximum` `rate(x, 1 h)` of a fact |
+//! | others, in triggers only | `siblings(x)`: the median of a fact over the other processes of the same service on the node; unknown without any |
+//! | steps, in triggers only | `x > steps(1 GB, 2 GB, 3 GB)`: each threshold fires once; also `>=`, and falling ones after `<` and `<=` |
 //!
 //! From the loosest to the tightest: `or`, `and`, `… for 30 s`, `not`, comparisons, `+ -`, `* /`, `of`, `-x`.
 //! A question about a list runs to the end of its condition: put it in brackets to go on after it.
 //! So `a > 1 and b > 2 for 30 s` holds `b > 2`; write `(a > 1 and b > 2) for 30 s` to hold both.
+//!
+//! `steps` compares with the first threshold that has not fired for this process. When a capture begins, every
+//! threshold that was passed is done, so that a jump over two of them gives one capture; under a `for`, only the
+//! one that was held. A new process begins at the first.
 //!
 //! Units are checked when a text is loaded. Bytes compare with bytes; bytes by bytes is a share, bytes by a
 //! time span is bytes per hour; 0 is 0 of anything; a measured share needs its percent sign.
@@ -56,6 +62,7 @@ pub mod lexer;
 pub mod pack;
 pub mod parser;
 mod rank;
+pub mod reading;
 pub mod rule;
 pub mod rule_test;
 pub mod sheet;
@@ -75,6 +82,7 @@ pub use finding::{Absorbed, Evidence, Finding, Role, Severity};
 pub use history::{History, Measured, Statistic};
 pub use judge::{Known, assess, judge, judge_knowing};
 pub use pack::RuleSet;
+pub use reading::{Hold, Reading, Side};
 pub use rule::{Overrides, Rule};
 pub use sheet::{FactSheet, Row, Value};
 pub use trigger::{Decision, Trigger, WindowNeed};

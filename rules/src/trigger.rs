@@ -22,11 +22,12 @@
 
 use crate::check::{Checked, Environment, condition, facts_named_in};
 use crate::diagnostic::{Diagnostic, Origin};
-use crate::eval::{Clocks, Evaluation, Reads};
+use crate::eval::{Clocks, Evaluation, Reads, compared};
 use crate::expr::Op;
 use crate::facts::Live;
 use crate::finding::Evidence;
 use crate::history::{History, Statistic};
+use crate::reading::{Reader, Reading};
 use crate::value::Truth;
 use crate::vocabulary::{Fact, Scope};
 
@@ -95,6 +96,7 @@ impl Trigger {
     pub fn clocks(&self) -> Clocks {
         Clocks {
             since_ms: vec![None; self.checked.clocks],
+            fired: vec![0; self.checked.ladders],
         }
     }
 
@@ -124,6 +126,65 @@ impl Trigger {
             decision.missing = reads.missing;
         }
         decision
+    }
+
+    /// Notes that a capture began because it fired: the thresholds of `steps` that were passed do not fire again
+    /// for this process. A value that jumped over several has passed them all; under a `for` it has passed the one
+    /// that was held, and the next is held anew.
+    pub fn mark_fired(&self, history: &dyn History, clocks: &mut Clocks) {
+        let live = Live(history);
+        self.checked.expr.visit(&mut |e| match &e.op {
+            Op::Steps(ladder) => {
+                let value = Evaluation::new(&live).value(&ladder.value);
+                let left = ladder.steps.iter().skip(clocks.fired(ladder));
+                let passed = left
+                    .take(if ladder.held { 1 } else { usize::MAX })
+                    .take_while(|step| {
+                        let step = Evaluation::new(&live).value(step);
+                        compared(ladder.operator, value, step).is_true()
+                    })
+                    .count();
+                if let Some(fired) = clocks.fired.get_mut(ladder.slot) {
+                    *fired += passed;
+                }
+            }
+            Op::Held { inner, slot, .. } => {
+                let mut has_steps = false;
+                inner.visit(&mut |e| has_steps |= matches!(e.op, Op::Steps(_)));
+                if has_steps && let Some(since) = clocks.since_ms.get_mut(*slot) {
+                    *since = None;
+                }
+            }
+            _ => {}
+        });
+    }
+
+    /// Each of its comparisons as it stands now, in the order in which they were written. Clocks do not tick: call
+    /// it after [`Self::check`] with the same moment.
+    #[must_use]
+    pub fn readings(&self, history: &dyn History, clocks: &Clocks, now_ms: u64) -> Vec<Reading> {
+        let mut reader = Reader {
+            facts: &Live(history),
+            clocks,
+            now_ms,
+            found: Vec::new(),
+        };
+        reader.read(&self.checked.node, &self.checked.expr, None);
+        reader.found
+    }
+
+    /// The facts it compares with those of other processes of the service, each once.
+    #[must_use]
+    pub fn sibling_facts(&self) -> Vec<&'static str> {
+        let mut facts = Vec::new();
+        self.checked.expr.visit(&mut |e| {
+            if let Op::Siblings { fact, .. } = e.op
+                && !facts.contains(&fact.name)
+            {
+                facts.push(fact.name);
+            }
+        });
+        facts
     }
 
     /// The facts it names, each once.
@@ -163,3 +224,6 @@ impl Trigger {
         windows
     }
 }
+
+#[cfg(test)]
+mod tests;

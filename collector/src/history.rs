@@ -13,6 +13,7 @@ pub use store::HistoryStore;
 pub use window::{BUCKET_MS, Long, RECENT_SAMPLES, Recent};
 
 use crate::sample::Facts;
+use crate::siblings::Others;
 use leakhound_rules::{History, Measured, Statistic, Trigger};
 use std::collections::BTreeMap;
 
@@ -132,11 +133,17 @@ pub struct View<'a> {
     pub recent: &'a ProcessHistory,
     /// The service.
     pub long: &'a ServiceHistory,
+    /// The other processes of the service.
+    pub others: Others<'a>,
 }
 
 impl History for View<'_> {
     fn now(&self, fact: &str) -> Option<f64> {
         self.now.get(fact)
+    }
+
+    fn siblings(&self, fact: &str) -> Option<f64> {
+        self.others.median(fact)
     }
 
     fn measure(&self, fact: &str, statistic: Statistic, window_ms: u64) -> Option<Measured> {
@@ -193,6 +200,7 @@ mod tests {
                 now_ms: start + 7 * DAY,
                 recent: &recent,
                 long: &long,
+                others: Others::default(),
             };
             trigger.check(&view, &mut trigger.clocks(), 0)
         };
@@ -220,6 +228,7 @@ mod tests {
                 now_ms: second * 1000,
                 recent: &recent,
                 long: &long,
+                others: Others::default(),
             };
             let decision = trigger.check(&view, &mut trigger.clocks(), 0);
             assert_ne!(

@@ -19,6 +19,8 @@ pub mod discover;
 #[cfg(target_os = "linux")]
 pub mod doctor;
 #[cfg(target_os = "linux")]
+pub mod dry_run;
+#[cfg(target_os = "linux")]
 pub mod history;
 pub mod identity;
 pub mod mask;
@@ -31,6 +33,8 @@ pub mod proc_maps;
 pub mod sample;
 #[cfg(target_os = "linux")]
 pub mod seal;
+#[cfg(target_os = "linux")]
+pub mod siblings;
 #[cfg(target_os = "linux")]
 mod target;
 pub mod trigger;

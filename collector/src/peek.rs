@@ -9,17 +9,22 @@ use crate::sample::Facts;
 
 /// Opens processes for live managed values.
 pub trait Peek: Send {
-    /// Prepares to read a process; costs milliseconds, once.
+    /// Prepares to read these facts of a process; costs milliseconds, once.
     ///
     /// # Errors
     /// A sentence: no runtime, not permitted, an unknown version.
-    fn open(&self, target: &Identity) -> Result<Box<dyn PeekProcess>, String>;
+    fn open(
+        &self,
+        target: &Identity,
+        facts: &[&'static str],
+    ) -> Result<Box<dyn PeekProcess>, String>;
 }
 
 /// A process whose managed values can be read.
 pub trait PeekProcess: Send {
-    /// Adds what can be read now, without a pause; what cannot be read is left out.
-    fn read(&mut self, facts: &mut Facts);
+    /// Adds those of the facts it was opened for that can be read now, without a pause; what cannot be read is left
+    /// out. False when nothing could be read.
+    fn read(&mut self, facts: &mut Facts) -> bool;
 }
 
 /// The prefix of the facts that need this.

@@ -14,7 +14,9 @@
 //! The whole map with exact sizes is taken once, at capture time, and lies in the manifest.
 
 pub mod cgroup;
+pub mod limit;
 pub mod node;
+mod pressure;
 pub mod process;
 
 use crate::identity::Identity;

@@ -1,27 +1,58 @@
 //! One watched process: its sampler, its past, its clocks.
 
+use crate::config::ServiceConfig;
 use crate::history::{Keep, ProcessHistory, ServiceHistory, View};
 use crate::identity::Identity;
-use crate::peek::{Peek, PeekProcess};
+use crate::peek::{self, Peek, PeekProcess};
 use crate::sample::process::ProcessSampler;
-use crate::sample::{Facts, Sampler};
-use crate::trigger::{Armed, Fired, Watch};
+use crate::sample::{Facts, SLOW, Sampler};
+use crate::siblings::Siblings;
+use crate::trigger::{self, Armed, Fired, Watch};
 use leakhound_archive::manifest::SamplePoint;
+use leakhound_rules::{Decision, History, Reading, Statistic, Trigger};
 use std::time::{Duration, Instant};
-use tracing::debug;
+use tracing::{debug, error};
 
 /// Samples per fact that a manifest keeps.
 const MANIFEST_SAMPLES: usize = 120;
-/// Wait before a process that could not be peeked into is tried again.
-const PEEK_RETRY: Duration = Duration::from_secs(60);
+/// Wait before a process that could not be peeked into is tried again, for the first time: a process that has just
+/// started has no runtime yet. Doubled each time.
+const PEEK_RETRY: Duration = Duration::from_secs(2);
+/// Longest such wait.
+const PEEK_RETRY_MOST: Duration = Duration::from_secs(60);
+/// Peeks in a row that may give nothing before the process is looked at anew.
+const PEEK_FAILURES: u32 = 10;
 
 /// Live managed values of one process.
 enum Peeking {
     /// No trigger asks for them.
     NotWanted,
-    /// To be tried at this moment.
-    Due(Instant),
-    Open(Box<dyn PeekProcess>),
+    /// To be tried at this moment; then after this wait.
+    Due { at: Instant, wait: Duration },
+    Open {
+        process: Box<dyn PeekProcess>,
+        failures: u32,
+    },
+}
+
+/// Shortest past from which a rate is shown.
+const RATE_MIN_MS: u64 = 10_000;
+
+/// What a process is judged against besides its own samples.
+#[derive(Debug, Clone, Copy)]
+pub struct Past<'a> {
+    /// The moment, in milliseconds since 1970.
+    pub now_ms: i64,
+    /// The past of its service.
+    pub long: &'a ServiceHistory,
+    /// All processes at this moment.
+    pub siblings: &'a Siblings,
+}
+
+impl Past<'_> {
+    fn clock_ms(&self) -> u64 {
+        u64::try_from(self.now_ms).unwrap_or(0)
+    }
 }
 
 /// A service as the configuration describes it, ready to work.
@@ -31,12 +62,54 @@ pub struct Plan {
     pub triggers: Vec<Armed>,
     /// Facts whose past is kept.
     pub keep: Keep,
-    /// Some trigger names a `managed.*` fact.
-    pub wants_peek: bool,
+    /// Facts that some trigger compares with those of sibling processes.
+    pub siblings: Vec<&'static str>,
+    /// The `managed.*` facts that triggers name; nothing else is looked at in the running process.
+    pub peeks: Vec<&'static str>,
     /// Some trigger names a fact that is otherwise read less often.
     pub wants_slow: bool,
     /// How often a process is sampled.
     pub every: Duration,
+}
+
+impl Plan {
+    /// What a service needs whose triggers were checked.
+    #[must_use]
+    pub fn new(triggers: Vec<Armed>, every: Duration) -> Self {
+        let parsed: Vec<Trigger> = triggers.iter().map(|t| t.trigger.clone()).collect();
+        let mut named: Vec<&'static str> = Vec::new();
+        for fact in parsed.iter().flat_map(Trigger::facts) {
+            if !named.contains(&fact.name) {
+                named.push(fact.name);
+            }
+        }
+        let mut siblings: Vec<&'static str> =
+            parsed.iter().flat_map(Trigger::sibling_facts).collect();
+        siblings.sort_unstable();
+        siblings.dedup();
+        Self {
+            keep: Keep::of(&parsed),
+            wants_slow: named.iter().any(|f| SLOW.contains(f)),
+            peeks: named
+                .into_iter()
+                .filter(|f| f.starts_with(peek::PREFIX))
+                .collect(),
+            siblings,
+            triggers,
+            every,
+        }
+    }
+
+    /// The plan of a configured service.
+    #[must_use]
+    pub fn of(service: &ServiceConfig) -> Self {
+        let triggers = trigger::arm(&service.triggers()).unwrap_or_else(|fault| {
+            // Configurations are checked when they are read; one made by a program may be wrong.
+            error!(service = %service.name.text, %fault, "Its triggers are wrong; it is watched without any");
+            Vec::new()
+        });
+        Self::new(triggers, service.every.0)
+    }
 }
 
 /// One watched process.
@@ -55,6 +128,8 @@ pub struct Target {
     recent: ProcessHistory,
     watch: Watch,
     peeking: Peeking,
+    /// Why live managed values cannot be read.
+    blind: Option<String>,
 }
 
 impl Target {
@@ -83,18 +158,27 @@ impl Target {
             facts: Facts::default(),
             recent: ProcessHistory::default(),
             watch: Watch::new(&plan.triggers),
-            peeking: if plan.wants_peek {
-                Peeking::Due(now)
-            } else {
+            peeking: if plan.peeks.is_empty() {
                 Peeking::NotWanted
+            } else {
+                Peeking::Due {
+                    at: now,
+                    wait: PEEK_RETRY,
+                }
             },
+            blind: None,
         })
     }
 
-    /// Takes over the past of the same process under an earlier configuration.
-    pub fn inherit(&mut self, earlier: Self) {
+    /// Takes over the past of the same process under an earlier configuration: `plan` is its service's now, `before`
+    /// what it was, where that is known.
+    pub fn inherit(&mut self, earlier: Self, plan: &Plan, before: Option<&Plan>) {
         if earlier.identity.start_ticks == self.identity.start_ticks && earlier.name == self.name {
             self.recent = earlier.recent;
+            if let Some(before) = before {
+                self.watch
+                    .inherit(&plan.triggers, &earlier.watch, &before.triggers);
+            }
         }
     }
 
@@ -111,7 +195,7 @@ impl Target {
         if !sampler.sample(&mut self.sampler, now, &mut self.facts) {
             return false;
         }
-        self.peek(peek, now);
+        self.peek(plan, peek, now);
         self.recent.add(&plan.keep.recent, &self.facts, now_ms);
         long.add(&plan.keep.long, &self.facts, now_ms);
         let left = self.recent.time_to_limit(&self.facts);
@@ -121,36 +205,107 @@ impl Target {
         true
     }
 
-    fn peek(&mut self, peek: Option<&dyn Peek>, now: Instant) {
-        if let (Peeking::Due(at), Some(peek)) = (&self.peeking, peek)
+    fn peek(&mut self, plan: &Plan, peek: Option<&dyn Peek>, now: Instant) {
+        if let (Peeking::Due { at, wait }, Some(peek)) = (&self.peeking, peek)
             && now >= *at
         {
-            self.peeking = match peek.open(&self.identity) {
-                Ok(open) => Peeking::Open(open),
+            match peek.open(&self.identity, &plan.peeks) {
+                Ok(process) => {
+                    self.blind = None;
+                    self.peeking = Peeking::Open {
+                        process,
+                        failures: 0,
+                    };
+                }
                 Err(reason) => {
                     debug!(
                         pid = self.identity.pid,
                         reason, "Live managed values cannot be read"
                     );
-                    Peeking::Due(now + PEEK_RETRY)
+                    self.blind = Some(reason);
+                    self.peeking = Peeking::Due {
+                        at: now + *wait,
+                        wait: (*wait * 2).min(PEEK_RETRY_MOST),
+                    };
                 }
-            };
+            }
         }
-        if let Peeking::Open(process) = &mut self.peeking {
-            process.read(&mut self.facts);
+        if let Peeking::Open { process, failures } = &mut self.peeking {
+            if process.read(&mut self.facts) {
+                *failures = 0;
+                return;
+            }
+            *failures += 1;
+            if *failures == PEEK_FAILURES {
+                self.peeking = Peeking::Due {
+                    at: now,
+                    wait: PEEK_RETRY,
+                };
+            }
+        }
+    }
+
+    /// Why live managed values cannot be read; `None` when they can, or nobody asks.
+    #[must_use]
+    pub fn blind(&self) -> Option<&str> {
+        self.blind.as_deref()
+    }
+
+    /// Tells its siblings what it says.
+    pub fn tell(&self, plan: &Plan, siblings: &mut Siblings) {
+        siblings.add(&self.name, self.identity.pid, &plan.siblings, &self.facts);
+    }
+
+    fn view<'a>(&'a self, past: Past<'a>) -> View<'a> {
+        View {
+            now: &self.facts,
+            now_ms: past.now_ms,
+            recent: &self.recent,
+            long: past.long,
+            others: past.siblings.of(&self.name, self.identity.pid),
         }
     }
 
     /// The trigger that holds now, if any. Call once per sample.
-    pub fn check(&mut self, plan: &Plan, long: &ServiceHistory, now_ms: i64) -> Option<Fired> {
-        let view = View {
-            now: &self.facts,
-            now_ms,
-            recent: &self.recent,
-            long,
-        };
+    pub fn check(&mut self, plan: &Plan, past: Past<'_>) -> Option<Fired> {
+        let mut watch = std::mem::take(&mut self.watch);
+        let fired = watch.check(&plan.triggers, &self.view(past), past.clock_ms());
+        self.watch = watch;
+        fired
+    }
+
+    /// What each trigger says now. Call once per sample, instead of [`Self::check`].
+    pub fn decide(&mut self, plan: &Plan, past: Past<'_>) -> Vec<Decision> {
+        let mut watch = std::mem::take(&mut self.watch);
+        let decisions = watch.decide(&plan.triggers, &self.view(past), past.clock_ms());
+        self.watch = watch;
+        decisions
+    }
+
+    /// A capture would begin now because one trigger held.
+    pub fn mark_fired(&mut self, plan: &Plan, index: usize, past: Past<'_>) {
+        let mut watch = std::mem::take(&mut self.watch);
+        watch.mark_fired(&plan.triggers, index, &self.view(past));
+        self.watch = watch;
+    }
+
+    /// A capture begins because `fired` held.
+    pub fn begun(&mut self, fired: &Fired) {
+        self.watch.begun(fired);
+    }
+
+    /// Each comparison of one trigger as it stands now.
+    #[must_use]
+    pub fn readings(&self, plan: &Plan, index: usize, past: Past<'_>) -> Vec<Reading> {
         self.watch
-            .check(&plan.triggers, &view, u64::try_from(now_ms).unwrap_or(0))
+            .readings(&plan.triggers, index, &self.view(past), past.clock_ms())
+    }
+
+    /// Change of a fact per hour over the samples kept, of at most this span; `None` while they cover too little.
+    #[must_use]
+    pub fn rate_per_hour(&self, fact: &str, span_ms: u64, past: Past<'_>) -> Option<f64> {
+        let measured = self.view(past).measure(fact, Statistic::Rate, span_ms)?;
+        (measured.covered_ms >= RATE_MIN_MS && measured.value.is_finite()).then_some(measured.value)
     }
 
     /// Recent samples of the facts that a trigger read, for the manifest.

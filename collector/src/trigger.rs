@@ -1,8 +1,7 @@
 //! When to capture: the triggers of a service against the samples of one of its processes.
 
 use crate::config::{Located, Problems, TriggerConfig};
-use leakhound_rules::vocabulary::Scope;
-use leakhound_rules::{Clocks, Decision, Diagnostic, History, Origin, Trigger, Truth};
+use leakhound_rules::{Clocks, Decision, Diagnostic, History, Origin, Reading, Trigger};
 
 /// Adds what is wrong with a trigger's expression.
 pub fn check(key: &str, when: &Located, problems: &mut Problems) {
@@ -13,17 +12,26 @@ pub fn check(key: &str, when: &Located, problems: &mut Problems) {
     };
     match Trigger::parse_in(&when.text, origin) {
         Ok(trigger) => {
-            // A trigger that asks for what only a dump can tell would never fire.
-            for fact in trigger.facts().iter().filter(|f| f.scope != Scope::Live) {
-                let message = format!(
-                    "`{}` can only be read from a dump, so this trigger would never fire; `leakhound rules facts` lists the live ones",
-                    fact.name
-                );
+            for message in never_fires(&trigger) {
                 problems.push(key, message, when.span.clone(), None);
             }
         }
         Err(diagnostic) => problems.push_diagnostic(key, diagnostic),
     }
+}
+
+/// Why a trigger would never fire: it asks for what only a dump can tell.
+#[must_use]
+pub fn never_fires(trigger: &Trigger) -> Vec<String> {
+    let facts = trigger.facts_never_live().into_iter();
+    facts
+        .map(|fact| {
+            format!(
+                "`{}` can only be read from a dump, so this trigger would never fire; `leakhound rules facts` lists the live ones",
+                fact.name
+            )
+        })
+        .collect()
 }
 
 /// A trigger of a service.
@@ -57,7 +65,7 @@ pub struct Watch {
     clocks: Vec<Clocks>,
 }
 
-/// A trigger that holds.
+/// The first trigger that holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fired {
     /// Index of the trigger.
@@ -68,6 +76,8 @@ pub struct Fired {
     pub when: String,
     /// What it read.
     pub decision: Decision,
+    /// Clocks of all triggers that hold as they are once a capture has begun, by index.
+    after: Vec<(usize, Clocks)>,
 }
 
 impl Watch {
@@ -79,26 +89,86 @@ impl Watch {
         }
     }
 
-    /// Checks every trigger against a new sample; all clocks tick. The first that holds is given.
+    /// What each trigger says about a new sample; all clocks tick.
+    pub fn decide(
+        &mut self,
+        triggers: &[Armed],
+        history: &dyn History,
+        now_ms: u64,
+    ) -> Vec<Decision> {
+        let all = triggers.iter().zip(&mut self.clocks);
+        all.map(|(armed, clocks)| armed.trigger.check(history, clocks, now_ms))
+            .collect()
+    }
+
+    /// Checks every trigger against a new sample, as [`Self::decide`]. The first that holds is given.
     pub fn check(
         &mut self,
         triggers: &[Armed],
         history: &dyn History,
         now_ms: u64,
     ) -> Option<Fired> {
-        let mut first = None;
-        for (index, (armed, clocks)) in triggers.iter().zip(&mut self.clocks).enumerate() {
-            let decision = armed.trigger.check(history, clocks, now_ms);
-            if decision.truth == Truth::True && first.is_none() {
-                first = Some(Fired {
-                    index,
-                    name: armed.name.clone(),
-                    when: armed.trigger.text().to_owned(),
-                    decision,
-                });
+        let mut first: Option<Fired> = None;
+        let decisions = self.decide(triggers, history, now_ms);
+        let all = triggers.iter().zip(&self.clocks).zip(decisions);
+        for (index, ((armed, clocks), decision)) in all.enumerate() {
+            if !decision.truth.is_true() {
+                continue;
             }
+            let fired = first.get_or_insert_with(|| Fired {
+                index,
+                name: armed.name.clone(),
+                when: armed.trigger.text().to_owned(),
+                decision,
+                after: Vec::new(),
+            });
+            let mut after = clocks.clone();
+            armed.trigger.mark_fired(history, &mut after);
+            fired.after.push((index, after));
         }
         first
+    }
+
+    /// Notes that a capture began: one capture serves every trigger that held, so the steps that any of them had
+    /// reached do not fire again.
+    pub fn begun(&mut self, fired: &Fired) {
+        for (index, after) in &fired.after {
+            if let Some(clocks) = self.clocks.get_mut(*index) {
+                clocks.clone_from(after);
+            }
+        }
+    }
+
+    /// Notes that a capture would have begun because one trigger held.
+    pub fn mark_fired(&mut self, triggers: &[Armed], index: usize, history: &dyn History) {
+        if let (Some(armed), Some(clocks)) = (triggers.get(index), self.clocks.get_mut(index)) {
+            armed.trigger.mark_fired(history, clocks);
+        }
+    }
+
+    /// Takes over the clocks of an earlier configuration for every trigger that is still the same.
+    pub fn inherit(&mut self, triggers: &[Armed], earlier: &Self, before: &[Armed]) {
+        for (armed, clocks) in triggers.iter().zip(&mut self.clocks) {
+            let mut same = before.iter().zip(&earlier.clocks);
+            if let Some((_, kept)) = same.find(|(b, _)| b.trigger.text() == armed.trigger.text()) {
+                clocks.clone_from(kept);
+            }
+        }
+    }
+
+    /// Each comparison of one trigger as it stands now, after [`Self::check`] at the same moment.
+    #[must_use]
+    pub fn readings(
+        &self,
+        triggers: &[Armed],
+        index: usize,
+        history: &dyn History,
+        now_ms: u64,
+    ) -> Vec<Reading> {
+        match (triggers.get(index), self.clocks.get(index)) {
+            (Some(armed), Some(clocks)) => armed.trigger.readings(history, clocks, now_ms),
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -110,5 +180,76 @@ impl Fired {
         evidence
             .map(|e| format!("{} = {}", e.fact, e.text))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use leakhound_rules::{Measured, Statistic};
+
+    struct Bytes(f64);
+
+    impl History for Bytes {
+        fn now(&self, fact: &str) -> Option<f64> {
+            (fact == "private_bytes").then_some(self.0)
+        }
+        fn measure(&self, _: &str, _: Statistic, _: u64) -> Option<Measured> {
+            None
+        }
+    }
+
+    fn armed(texts: &[&str]) -> Vec<Armed> {
+        let configs: Vec<TriggerConfig> = texts
+            .iter()
+            .map(|when| TriggerConfig {
+                name: (*when).to_owned(),
+                when: (*when).into(),
+            })
+            .collect();
+        arm(&configs).unwrap()
+    }
+
+    #[test]
+    fn a_step_waits_until_a_capture_begins_and_one_capture_serves_all_that_hold() {
+        let triggers = armed(&[
+            "private_bytes > 900 MB",
+            "private_bytes > steps(1 GB, 2 GB)",
+        ]);
+        let mut watch = Watch::new(&triggers);
+        let fired = |watch: &mut Watch, gb: f64| watch.check(&triggers, &Bytes(gb * 1e9), 0);
+        // Held back by a cool-down, say: it fires again and again.
+        for _ in 0..3 {
+            let fired = fired(&mut watch, 1.5).unwrap();
+            assert_eq!(
+                (fired.index, fired.after.len()),
+                (0, 2),
+                "the first that holds is named"
+            );
+        }
+        let held = fired(&mut watch, 1.5).unwrap();
+        watch.begun(&held);
+        let after = fired(&mut watch, 1.5).unwrap();
+        assert_eq!((after.index, after.after.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_new_configuration_keeps_the_clocks_of_triggers_that_stay() {
+        let before = armed(&["private_bytes > steps(1 GB, 2 GB)"]);
+        let mut watch = Watch::new(&before);
+        let now = Bytes(1.5e9);
+        let fired = watch.check(&before, &now, 0).unwrap();
+        watch.begun(&fired);
+        let after = armed(&[
+            "private_bytes > steps(1 GB, 3 GB)",
+            "private_bytes > steps(1 GB, 2 GB)",
+        ]);
+        let mut renewed = Watch::new(&after);
+        renewed.inherit(&after, &watch, &before);
+        // The one that stayed has fired at 1 GB already; the other is new.
+        let fired = renewed.check(&after, &now, 0).unwrap();
+        assert_eq!(fired.after.len(), 1);
+        assert_eq!(fired.index, 0);
     }
 }

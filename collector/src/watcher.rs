@@ -5,13 +5,14 @@ use crate::capture::{self, Cancel};
 use crate::collector::{CollectorError, Event};
 use crate::config::Config;
 use crate::discover::{Discovery, matcher};
-use crate::history::{HistoryStore, Keep, ServiceHistory};
+use crate::history::{HistoryStore, ServiceHistory};
 use crate::identity::Identity;
-use crate::peek::{self, Peek};
+use crate::peek::Peek;
 use crate::sample::Sampler;
 use crate::seal::{self, Place, Request};
-use crate::target::{Plan, Target};
-use crate::trigger::{self, Fired};
+use crate::siblings::Siblings;
+use crate::target::{Past, Plan, Target};
+use crate::trigger::Fired;
 use jiff::Timestamp;
 use leakhound_archive::manifest::TriggerRecord;
 use leakhound_archive::queue::Queue;
@@ -148,14 +149,15 @@ impl Watcher {
             self.forget(pid);
         }
         for identity in changes.found {
-            self.watch(identity, now);
+            self.watch(identity, now, None);
         }
         let targets = &self.targets;
         self.sampler
             .retain(&|group| targets.values().any(|t| t.identity.cgroup == group));
     }
 
-    fn watch(&mut self, identity: Identity, now: Instant) {
+    /// `before` are the plans of the configuration that held until now, when that has changed.
+    fn watch(&mut self, identity: Identity, now: Instant, before: Option<&[Plan]>) {
         let config = Arc::clone(&self.config);
         let Some((service, name)) = matcher::owner(&config.service, &identity) else {
             // It was something else before its exec.
@@ -183,7 +185,10 @@ impl Watcher {
             }
         };
         match self.targets.remove(&pid) {
-            Some(earlier) => target.inherit(earlier),
+            Some(earlier) => {
+                let before = before.unwrap_or(&self.plans).get(earlier.service);
+                target.inherit(earlier, plan, before);
+            }
             None => {
                 info!(pid, service = %name, process = %target.identity.name, "Watching");
                 let event = Event::Watching {
@@ -226,7 +231,7 @@ impl Watcher {
         }
         self.sampler.begin();
         let now_ms = Timestamp::now().as_millisecond();
-        let (mut gone, mut fired) = (Vec::new(), Vec::new());
+        let (mut gone, mut sampled, mut fired) = (Vec::new(), Vec::new(), Vec::new());
         for (pid, target) in self.targets.iter_mut().filter(|(_, t)| t.due <= now) {
             let plan = &self.plans[target.service];
             let Some(service) = self.services.get_mut(&target.name) else {
@@ -241,8 +246,29 @@ impl Watcher {
                 now_ms,
             ) {
                 gone.push(*pid);
-            } else if let Some(f) = target.check(plan, &service.long, now_ms) {
-                fired.push((*pid, f));
+            } else {
+                sampled.push(*pid);
+            }
+        }
+        // Triggers may compare a process with its siblings, so all are sampled before one is checked.
+        let mut siblings = Siblings::default();
+        for target in self.targets.values() {
+            target.tell(&self.plans[target.service], &mut siblings);
+        }
+        for pid in sampled {
+            let Some(target) = self.targets.get_mut(&pid) else {
+                continue;
+            };
+            let Some(service) = self.services.get(&target.name) else {
+                continue;
+            };
+            let past = Past {
+                now_ms,
+                long: &service.long,
+                siblings: &siblings,
+            };
+            if let Some(f) = target.check(&self.plans[target.service], past) {
+                fired.push((pid, f));
             }
         }
         for pid in gone {
@@ -318,6 +344,9 @@ impl Watcher {
             },
             facts: target.facts.clone(),
         };
+        if let Some(target) = self.targets.get_mut(&pid) {
+            target.begun(&fired);
+        }
         let _ = self.events.send(Event::Fired {
             service: name,
             pid,
@@ -406,13 +435,13 @@ impl Watcher {
 
     /// A new configuration. The past of services and processes stays; limits lie in the database.
     fn reload(&mut self, config: Config) {
-        self.plans = plans(&config);
+        let before = std::mem::replace(&mut self.plans, plans(&config));
         self.config = Arc::new(config);
         self.discovery.restart();
         let now = Instant::now();
         let identities: Vec<Identity> = self.targets.values().map(|t| t.identity.clone()).collect();
         for identity in identities {
-            self.watch(identity, now);
+            self.watch(identity, now, Some(&before));
         }
         for service in self.services.values_mut() {
             service.held_until_ms = 0;
@@ -481,32 +510,10 @@ impl Drop for Done {
 
 /// What each service of a configuration needs to work.
 fn plans(config: &Config) -> Vec<Plan> {
-    let plan = |service: &crate::config::ServiceConfig| {
-        let configured = service.triggers();
-        let triggers = trigger::arm(&configured).unwrap_or_else(|fault| {
-            // Configurations are checked when they are read; one made by a program may be wrong.
-            error!(service = %service.name.text, %fault, "Its triggers are wrong; it is watched without any");
-            Vec::new()
-        });
-        let parsed: Vec<_> = triggers.iter().map(|t| t.trigger.clone()).collect();
-        let names = |wanted: &dyn Fn(&str) -> bool| {
-            parsed
-                .iter()
-                .flat_map(leakhound_rules::Trigger::facts)
-                .any(|f| wanted(f.name))
-        };
-        let wants_peek = names(&|f| f.starts_with(peek::PREFIX));
-        let wants_slow = names(&|f| crate::sample::SLOW.contains(&f));
+    for service in &config.service {
         if !capture::is_available(service.kind) {
             error!(service = %service.name.text, kind = service.kind.as_str(), "No method writes this kind of dump");
         }
-        Plan {
-            keep: Keep::of(&parsed),
-            triggers,
-            wants_peek,
-            wants_slow,
-            every: service.every.0,
-        }
-    };
-    config.service.iter().map(plan).collect()
+    }
+    config.service.iter().map(Plan::of).collect()
 }

@@ -1,6 +1,8 @@
 //! The memory limit that binds: version 1 and 2 control groups, every level up to the root.
 
 use super::Facts;
+use super::limit::Limit;
+use super::pressure::pressure;
 use super::process::{number, read};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -169,32 +171,34 @@ fn folder((point, root): &(PathBuf, String), path: &str) -> Option<PathBuf> {
 impl Group {
     fn read(&mut self, now: Instant, buffer: &mut Vec<u8>, facts: &mut Facts) {
         // The level with the least room left is the one that will kill.
-        let mut tightest: Option<(u64, u64, usize)> = None;
-        for (index, level) in self.levels.iter().enumerate() {
-            // `max` is no number: no limit on this level.
-            let limit = value(&level.limit, buffer).filter(|l| *l < UNLIMITED && *l > 0);
-            let Some(limit) = limit else { continue };
-            let Some(used) = value(&level.usage, buffer) else {
-                continue;
-            };
-            let room = limit.saturating_sub(used);
-            if tightest.is_none_or(|(l, u, _)| room < l.saturating_sub(u)) {
-                tightest = Some((limit, used, index));
+        let mut binding = None;
+        for level in &mut self.levels {
+            if let Some(limit) = level.read(buffer)
+                && limit.tighten(facts)
+            {
+                binding = Some(level);
             }
         }
-        if let Some((limit, used, index)) = tightest {
-            facts.set("limit", limit as f64);
-            facts.set("limit_used", used as f64);
-            facts.set("limit_share", used as f64 / limit as f64);
-            facts.set_some("limit_file", self.levels[index].file_bytes(now));
+        if let Some(level) = binding {
+            facts.set_some("limit_file", level.file_bytes(now));
         }
-        if let Some(n) = self.pressure.as_ref().and_then(|f| read(f, buffer)) {
-            facts.set_some("memory_pressure", pressure(&buffer[..n]));
+        if let Some(file) = &self.pressure {
+            let pressure = pressure(file, buffer);
+            facts.set_some("memory_pressure", pressure.some);
+            facts.set_some("memory_pressure.full", pressure.full);
         }
     }
 }
 
 impl Level {
+    /// Its limit; `None` where it has none.
+    fn read(&self, buffer: &mut Vec<u8>) -> Option<Limit> {
+        // `max` is no number: no limit on this level.
+        let bytes = value(&self.limit, buffer).filter(|l| *l < UNLIMITED && *l > 0)?;
+        let used_bytes = value(&self.usage, buffer)?;
+        Some(Limit { bytes, used_bytes })
+    }
+
     fn file_bytes(&mut self, now: Instant) -> Option<f64> {
         if let Some((then, bytes)) = self.file_share
             && now.saturating_duration_since(then) < STAT_EVERY
@@ -222,14 +226,6 @@ impl Level {
 fn value(file: &File, buffer: &mut Vec<u8>) -> Option<u64> {
     let n = read(file, buffer)?;
     number(&buffer[..n])
-}
-
-/// `some avg10=1.25 …` to a share.
-fn pressure(text: &[u8]) -> Option<f64> {
-    let text = std::str::from_utf8(text).ok()?;
-    let rest = text.strip_prefix("some avg10=")?;
-    let percent: f64 = rest.split(' ').next()?.parse().ok()?;
-    Some(percent / 100.0)
 }
 
 #[cfg(test)]

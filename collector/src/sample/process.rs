@@ -31,6 +31,7 @@ pub struct ProcessSampler {
     full: Option<(Instant, Facts)>,
     full_every: Duration,
     page_bytes: f64,
+    cores: f64,
     buffer: Vec<u8>,
 }
 
@@ -50,6 +51,7 @@ impl ProcessSampler {
             full: None,
             full_every: FULL_EVERY,
             page_bytes: page_bytes(),
+            cores: cores(),
             buffer: vec![0; 2048],
         };
         // Between discovery and this moment the id may have got a new owner.
@@ -96,6 +98,7 @@ impl ProcessSampler {
                 let used = stat.cpu_ticks.saturating_sub(before) as f64 / ticks_per_second() as f64;
                 if seconds > 0.0 {
                     facts.set("cpu", used / seconds);
+                    facts.set("cpu.machine", used / seconds / self.cores);
                 }
             }
             self.last_cpu = Some((now, stat.cpu_ticks));
@@ -201,6 +204,13 @@ fn page_bytes() -> f64 {
     // SAFETY: reads a constant of the system.
     let n = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     if n > 0 { n as f64 } else { 4096.0 }
+}
+
+/// Cores of this machine that are online.
+fn cores() -> f64 {
+    // SAFETY: reads a number of the system.
+    let n = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    if n > 0 { n as f64 } else { 1.0 }
 }
 
 /// The first number in a text.

@@ -8,7 +8,7 @@ use crate::limits;
 use crate::locks::MonitorLock;
 use crate::method_table::could_be;
 use crate::runtime::Runtime;
-use crate::segments::{Generation, Heap};
+use crate::segments::Generation;
 use crate::threads::ManagedThread;
 use leakhound_dump::{Memory, MemoryExt};
 use serde::Serialize;
@@ -102,7 +102,8 @@ impl Runtime {
     /// Number of objects that wait for the finalizer thread, critical ones included: a few reads.
     #[must_use]
     pub fn ready_count(&self) -> Option<u64> {
-        ready_count(&*self.memory, &self.vars, &self.heaps.heaps)
+        let queues: Vec<u64> = self.heaps.heaps.iter().map(|h| h.finalize_queue).collect();
+        ready_count(&*self.memory, &self.vars, &queues)
     }
 
     fn read_queue(&self, queue: u64, all: &mut Finalization) -> Option<()> {
@@ -234,11 +235,11 @@ impl Runtime {
     }
 }
 
-/// Number of objects in the two ready parts of all queues.
-pub(crate) fn ready_count(memory: &dyn Memory, vars: &GcVars, heaps: &[Heap]) -> Option<u64> {
+/// Number of objects in the two ready parts of these queues.
+pub(crate) fn ready_count(memory: &dyn Memory, vars: &GcVars, queues: &[u64]) -> Option<u64> {
     let generations = usize::try_from(vars.generation_count).ok()?;
-    heaps.iter().try_fold(0u64, |sum, heap| {
-        let bounds = queue_bounds(memory, vars, heap.finalize_queue)?;
+    queues.iter().try_fold(0u64, |sum, queue| {
+        let bounds = queue_bounds(memory, vars, *queue)?;
         sum.checked_add((bounds[generations + 2] - bounds[generations]) / 8)
     })
 }

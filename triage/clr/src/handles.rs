@@ -10,7 +10,7 @@ use crate::method_table::could_be;
 use crate::runtime::Runtime;
 use leakhound_dump::{Memory, MemoryExt};
 use serde::Serialize;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Kind of a handle (gc/gcinterface.h, `HandleType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -43,7 +43,8 @@ pub enum HandleKind {
 }
 
 impl HandleKind {
-    const ALL: [Self; 12] = [
+    /// All of them.
+    pub const ALL: [Self; 12] = [
         Self::WeakShort,
         Self::WeakLong,
         Self::Strong,
@@ -174,7 +175,35 @@ pub(crate) struct HandleReader<'a> {
 impl HandleReader<'_> {
     /// Calls `found` with every handle in use.
     pub fn each(&self, mut found: impl FnMut(Handle)) {
-        self.each_segment(|_, segment, extra| self.each_in_segment(segment, extra, &mut found));
+        self.each_segment(|_, segment, extra| {
+            self.each_in_segment(segment, extra, |slot| {
+                let address = slot.block_address(slot.block);
+                let has_secondary =
+                    slot.kind == HandleKind::Dependent && slot.user_data < BLOCKS as u8;
+                let secondary = has_secondary
+                    .then(|| {
+                        let at = slot.block_address(usize::from(slot.user_data));
+                        self.memory.u64(at + slot.index as u64 * 8)
+                    })
+                    .flatten();
+                found(Handle {
+                    address: address + slot.index as u64 * 8,
+                    kind: slot.kind,
+                    target: slot.target,
+                    secondary: secondary.filter(|s| could_be(*s)).unwrap_or(0),
+                });
+            })
+        });
+    }
+
+    /// Number of handles in use by kind.
+    pub fn count(&self) -> BTreeMap<HandleKind, u64> {
+        let mut counts = [0; HandleKind::ALL.len()];
+        self.each_segment(|_, segment, extra| {
+            self.each_in_segment(segment, extra, |slot| counts[slot.kind as usize] += 1)
+        });
+        let kinds = HandleKind::ALL.into_iter().zip(counts);
+        kinds.filter(|(_, count)| *count > 0).collect()
     }
 
     /// See [`Runtime::dead_weak_handles`].
@@ -294,25 +323,33 @@ impl HandleReader<'_> {
         &self,
         segment: u64,
         extra: u64,
-        found: &mut impl FnMut(Handle),
+        mut found: impl FnMut(Slot),
     ) -> Option<u64> {
         const USER_DATA: usize = 0x690;
+        const BLOCK_BYTES: usize = BLOCK_HANDLES * 8;
         let header = self.memory.bytes(segment, HEADER_BYTES)?;
         let next = self.memory.u64(segment + NEXT_SEGMENT + extra)?;
         let data_kind = if extra == 0 { 11 } else { 12 };
+        // All blocks at once; those behind the commit line have no pages, and in a dump others may lack theirs.
+        let mut all = vec![0; BLOCKS * BLOCK_BYTES];
+        let there = self.memory.read(segment + VALUES, &mut all);
         for block in 0..BLOCKS {
             let kind = header[TYPES + block];
             if kind >= data_kind {
                 continue;
             }
             let kind = HandleKind::ALL[usize::from(kind)];
-            let address = |block: usize| segment + VALUES + (block * BLOCK_HANDLES * 8) as u64;
-            // Blocks behind the commit line have no pages.
-            let Some(values) = self.memory.bytes(address(block), BLOCK_HANDLES * 8) else {
+            let place = block * BLOCK_BYTES..(block + 1) * BLOCK_BYTES;
+            let values = &mut all[place.clone()];
+            if place.end > there
+                && self
+                    .memory
+                    .read(segment + VALUES + place.start as u64, values)
+                    < BLOCK_BYTES
+            {
                 continue;
-            };
-            let user_data = usize::from(header[USER_DATA + block]);
-            for (i, word) in values.chunks_exact(8).enumerate() {
+            }
+            for (index, word) in values.chunks_exact(8).enumerate() {
                 let target = u64::from_le_bytes(word.try_into().unwrap_or_default());
                 if target == 0 {
                     continue;
@@ -321,23 +358,34 @@ impl HandleReader<'_> {
                     self.log.count(Problem::DanglingHandle);
                     continue;
                 }
-                let secondary = if kind == HandleKind::Dependent && user_data < BLOCKS {
-                    self.memory
-                        .u64(address(user_data) + i as u64 * 8)
-                        .filter(|s| could_be(*s))
-                        .unwrap_or(0)
-                } else {
-                    0
-                };
-                found(Handle {
-                    address: address(block) + i as u64 * 8,
+                found(Slot {
+                    segment,
+                    block,
+                    index,
                     kind,
                     target,
-                    secondary,
+                    user_data: header[USER_DATA + block],
                 });
             }
         }
         Some(next)
+    }
+}
+
+/// A handle in use, and where it lies.
+struct Slot {
+    segment: u64,
+    block: usize,
+    index: usize,
+    kind: HandleKind,
+    target: u64,
+    /// The block that holds the second objects of this block's dependent handles.
+    user_data: u8,
+}
+
+impl Slot {
+    fn block_address(&self, block: usize) -> u64 {
+        self.segment + VALUES + (block * BLOCK_HANDLES * 8) as u64
     }
 }
 

@@ -74,7 +74,7 @@ pub use locks::{MonitorLock, SyncBlocks};
 pub use modules::{Module, ModuleInfo};
 pub use moments::MomentField;
 pub use payloads::Payloads;
-pub use peek::{Peek, Peeker};
+pub use peek::{Parts, Peek, Peeker};
 pub use process_start::ProcessStart;
 pub use references::{Edges, References};
 pub use runtime::{NoRuntime, Options, Runtime, RuntimeInfo};

@@ -3,14 +3,17 @@
 //! The process goes on meanwhile, so any two reads may belong to different moments. What does not fit together is read again, and
 //! then called unknown; nothing is believed that a segment list or a queue of the runtime could not look like.
 
+mod pages;
+
 use crate::completeness::Log;
 use crate::finalization::ready_count;
 use crate::gc_state;
 use crate::gc_vars::GcVars;
 use crate::handles::{HandleKind, HandleReader};
 use crate::runtime::{NoRuntime, Options, Runtime};
-use crate::segments::{Generation, Heaps};
+use crate::segments::{Generation, Heaps, finalize_queues};
 use leakhound_dump::{Memory, MemoryExt, ProcessImage};
+use pages::Pages;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,7 +26,30 @@ pub struct Peeker {
     collections: Option<u64>,
 }
 
-/// What one peek saw.
+/// What to look at; the rest costs nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Sizes of generations and what is committed: grows with the number of segments or regions.
+    pub generations: bool,
+    /// Length of the finalizer's queue.
+    pub finalizer: bool,
+    /// Handles by kind: grows with their number.
+    pub handles: bool,
+    /// Numbers of collections.
+    pub collections: bool,
+}
+
+impl Parts {
+    /// Everything.
+    pub const ALL: Self = Self {
+        generations: true,
+        finalizer: true,
+        handles: true,
+        collections: true,
+    };
+}
+
+/// What one peek saw; what was not asked for is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Peek {
     /// Bytes from the first to the last object of each generation, holes included.
@@ -45,6 +71,16 @@ impl Peek {
     #[must_use]
     pub fn bytes(&self, generation: Generation) -> u64 {
         self.generations.get(&generation).copied().unwrap_or(0)
+    }
+
+    /// Bytes of all generations that are collected: without frozen segments, which are no heap of the program.
+    #[must_use]
+    pub fn heap_bytes(&self) -> u64 {
+        let collected = self.generations.iter();
+        collected
+            .filter(|(generation, _)| **generation != Generation::Frozen)
+            .map(|(_, bytes)| bytes)
+            .sum()
     }
 }
 
@@ -78,7 +114,13 @@ impl Peeker {
     /// Reads the heap as it is now; `None` when it changed under every attempt, or the process is gone.
     #[must_use]
     pub fn peek(&self) -> Option<Peek> {
-        (0..TRIES).find_map(|_| self.attempt())
+        self.peek_at(Parts::ALL)
+    }
+
+    /// The same for some parts of it.
+    #[must_use]
+    pub fn peek_at(&self, parts: Parts) -> Option<Peek> {
+        (0..TRIES).find_map(|_| self.attempt(parts))
     }
 
     /// A collection is moving objects at this moment: one read. `None` when the process is gone.
@@ -87,36 +129,46 @@ impl Peeker {
         Some(self.memory.u32(self.vars.invalid_count)? != 0)
     }
 
-    fn attempt(&self) -> Option<Peek> {
-        let log = Log::default();
-        let memory = &*self.memory;
-        let invalid_before = memory.u32(self.vars.invalid_count)?;
-        let heaps = Heaps::read(memory, &self.vars, &log)?;
-        if !log.snapshot().is_whole() {
-            return None;
-        }
+    fn attempt(&self, parts: Parts) -> Option<Peek> {
+        // Outside of the pages that are kept: whether a collection runs must be asked anew.
+        let invalid = || self.memory.u32(self.vars.invalid_count);
+        let invalid_before = invalid()?;
+        let memory = &Pages::new(&*self.memory);
         let mut peek = Peek::default();
-        for segment in heaps.heaps.iter().flat_map(|h| &h.segments) {
-            peek.committed_bytes += segment.committed_bytes();
-            for part in &segment.parts {
-                *peek.generations.entry(part.generation).or_default() += part.end - part.start;
+        if parts.generations {
+            let log = Log::default();
+            let heaps = Heaps::read(memory, &self.vars, &log)?;
+            if !log.snapshot().is_whole() {
+                return None;
+            }
+            for segment in heaps.heaps.iter().flat_map(|h| &h.segments) {
+                peek.committed_bytes += segment.committed_bytes();
+                for part in &segment.parts {
+                    *peek.generations.entry(part.generation).or_default() += part.end - part.start;
+                }
             }
         }
-        peek.finalizer_ready = ready_count(memory, &self.vars, &heaps.heaps);
-        let mut handles = BTreeMap::new();
-        let log = Log::default();
-        let reader = HandleReader {
-            memory,
-            vars: &self.vars,
-            server: self.server,
-            log: &log,
-        };
-        reader.each(|handle| *handles.entry(handle.kind).or_default() += 1);
-        peek.handles = log.snapshot().is_whole().then_some(handles);
-        peek.collections = self
-            .collections
-            .and_then(|table| gc_state::collections(memory, &self.vars, table));
-        peek.gc_in_progress = invalid_before != 0 || memory.u32(self.vars.invalid_count)? != 0;
+        if parts.finalizer {
+            peek.finalizer_ready = finalize_queues(memory, &self.vars)
+                .and_then(|queues| ready_count(memory, &self.vars, &queues));
+        }
+        if parts.handles {
+            let log = Log::default();
+            let reader = HandleReader {
+                memory,
+                vars: &self.vars,
+                server: self.server,
+                log: &log,
+            };
+            let handles = reader.count();
+            peek.handles = log.snapshot().is_whole().then_some(handles);
+        }
+        if parts.collections {
+            peek.collections = self
+                .collections
+                .and_then(|table| gc_state::collections(memory, &self.vars, table));
+        }
+        peek.gc_in_progress = invalid_before != 0 || invalid()? != 0;
         Some(peek)
     }
 }

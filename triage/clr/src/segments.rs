@@ -151,11 +151,7 @@ impl Heaps {
     pub fn read(memory: &dyn Memory, vars: &GcVars, log: &Log) -> Option<Self> {
         let offsets = GenerationOffsets::read(memory, vars);
         let server = vars.heap_count != 0;
-        let places = if server {
-            server_heaps(memory, vars, log)?
-        } else {
-            vec![workstation_heap(memory, vars)?]
-        };
+        let places = places(memory, vars, log)?;
         let mut heaps = Heaps {
             heaps: Vec::new(),
             regions: false,
@@ -188,6 +184,22 @@ impl Heaps {
         let mut ranges: Vec<HeapRange> = parts.copied().filter(|r| r.start < r.end).collect();
         ranges.sort_by_key(|r| r.start);
         ranges
+    }
+}
+
+/// Addresses of the finalization queues of all heaps; `None` when one of them cannot be told.
+pub(crate) fn finalize_queues(memory: &dyn Memory, vars: &GcVars) -> Option<Vec<u64>> {
+    let log = Log::default();
+    let places = places(memory, vars, &log)?;
+    let queues = places.iter().map(|place| place.finalize_queue).collect();
+    log.snapshot().is_whole().then_some(queues)
+}
+
+fn places(memory: &dyn Memory, vars: &GcVars, log: &Log) -> Option<Vec<HeapPlace>> {
+    if vars.heap_count != 0 {
+        server_heaps(memory, vars, log)
+    } else {
+        Some(vec![workstation_heap(memory, vars)?])
     }
 }
 

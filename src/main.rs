@@ -18,6 +18,7 @@ mod run;
 mod telemetry;
 mod terminal;
 mod triage;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use exit::Exit;
@@ -36,6 +37,7 @@ Start here:
   leakhound demo                         see the whole thing work on a leaking service, in two minutes
   leakhound doctor                       what will not work on this machine, and what to do about it
   leakhound triage memory.core.zst       diagnose a dump that you already have
+  leakhound watch 4711                   live values of a running process, and which triggers would fire
   leakhound capture 4711                 capture a running process now, and diagnose it
   leakhound run --config leakhound.toml  the agent: watch, capture, diagnose, deliver
 
@@ -57,6 +59,8 @@ struct Cli {
 enum Command {
     /// The agent: watches services, captures, diagnoses, delivers
     Run(run::Args),
+    /// Live values, and which triggers would fire; captures nothing
+    Watch(watch::Args),
     /// Capture a running process now
     Capture(capture::Args),
     /// Diagnose a dump: what holds the memory, and what to do
@@ -96,6 +100,7 @@ fn main() -> ExitCode {
     }
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Capture(args) => capture::run(&args),
         Command::Triage(args) => triage::run(&args),
         Command::Heap(args) => heap::run(&args),

@@ -1,5 +1,8 @@
 //! What will not work here, and why: the conditions of sampling and capturing, checked.
 
+mod seccomp;
+mod triggers;
+
 use crate::capture::estimate;
 use crate::config::Config;
 use crate::sample::cgroup::Mounts;
@@ -62,10 +65,15 @@ pub fn checks(config: &Config, archive: &Path) -> Vec<Check> {
 
 /// `CAP_SYS_PTRACE` is bit 19.
 fn may_trace_all() -> bool {
+    capability(19)
+}
+
+/// Whether this program has a capability, by its bit.
+fn capability(bit: u32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|l| l.strip_prefix("CapEff:"));
     let bits = effective.and_then(|b| u64::from_str_radix(b.trim(), 16).ok());
-    bits.is_some_and(|b| b >> 19 & 1 == 1)
+    bits.is_some_and(|b| b >> bit & 1 == 1)
 }
 
 fn ptrace() -> Check {
@@ -251,6 +259,8 @@ fn services(config: &Config) -> Vec<Check> {
             ));
             continue;
         }
+        out.extend(triggers::checks(service, &found));
+        out.extend(seccomp::checks(&config.capture, service, &found));
         for process in found {
             let content =
                 crate::capture::Content::of(service.kind).unwrap_or(crate::capture::Content::Heap);

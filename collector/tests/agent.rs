@@ -297,3 +297,44 @@ async fn a_dump_in_a_watched_folder_is_adopted() {
     );
     agent.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_are_captured_once_each_also_over_a_new_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut holder = Holder::start("marker-steps", 10);
+    let steps = |every: &str| {
+        format!(
+            "[capture]\nreserve = \"1 MB\"\n[[service]]\nname = \"cart\"\ncommand = \"marker-steps\"\nevery = \"{every}\"\n\
+             cooldown = \"1 ms\"\nlimit = \"100 per day\"\n[[service.trigger]]\nname = \"steps\"\n\
+             when = \"private_bytes > steps(60 MB, 140 MB)\"\n"
+        )
+    };
+    let mut agent = Agent::start(&steps("100 ms"), folder.path());
+    agent
+        .wait_for(|e| matches!(e, Event::Watching { .. }))
+        .await;
+    for grown in [80, 100] {
+        holder.grow(grown);
+        let fired = agent.wait_for(|e| matches!(e, Event::Fired { .. })).await;
+        let Event::Fired { evidence, .. } = &fired else {
+            panic!("{fired:?}");
+        };
+        let step = evidence
+            .iter()
+            .find(|e| e.starts_with("steps(60 MB, 140 MB) = "));
+        let wanted = if grown == 80 { "= 60 MB" } else { "= 140 MB" };
+        assert!(step.is_some_and(|s| s.ends_with(wanted)), "{evidence:?}");
+        agent
+            .wait_for(|e| matches!(e, Event::Captured { .. }))
+            .await;
+        // Neither more samples nor another configuration make the step fire again.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let config = config::parse(&steps("110 ms"), Path::new("test.toml")).unwrap();
+        agent.reload.send(config).unwrap();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        while let Ok(event) = agent.events.try_recv() {
+            assert!(!matches!(event, Event::Fired { .. }), "{event:?}");
+        }
+    }
+    agent.stop().await;
+}

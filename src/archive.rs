@@ -194,6 +194,10 @@ fn show(archive: &Archive, wanted: &str, json: bool) -> Result<Exit, Failure> {
         print!(", stopped for {}", format_duration(pause_ms));
     }
     println!();
+    if let Some(pair) = &manifest.pair {
+        let first = pair.first.as_deref().unwrap_or("this one");
+        println!("  {} of a pair, {} after {first}", pair.part, pair.after);
+    }
     if let Some(dump) = &manifest.dump {
         println!(
             "  {}: {} from {}",

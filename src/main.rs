@@ -12,12 +12,14 @@ mod heap;
 mod incidents;
 mod notify;
 mod open;
+mod procdump;
 mod rerun;
 mod rules;
 mod run;
 mod telemetry;
 mod terminal;
 mod triage;
+mod walker;
 mod watch;
 
 use clap::{Parser, Subcommand};
@@ -92,7 +94,14 @@ fn main() -> ExitCode {
     {
         return ExitCode::from(leakhound_triage::child::serve());
     }
-    let cli = Cli::parse();
+    let arguments = match procdump::translate(std::env::args_os().collect()) {
+        Ok(arguments) => arguments,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            return failure.exit().into();
+        }
+    };
+    let cli = Cli::parse_from(arguments);
     let agent = matches!(cli.command, Command::Run(_));
     if let Err(problem) = telemetry::start(cli.log.as_deref(), cli.log_json, agent) {
         eprintln!("error: {problem}");

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::exit::{Exit, Failure, OrExit};
 use crate::open::{self, ConfigArg};
+use crate::walker::ParserChild;
 use leakhound_archive::queue::Queue;
 use leakhound_archive::retention::Target;
 use leakhound_archive::state::State;
@@ -110,8 +111,9 @@ async fn serve(
     let (new_settings, settings) = watch::channel(Arc::new(good.settings()));
     let (new_policy, policy) = watch::channel(good.config.archive.policy());
 
-    let collector =
-        Collector::new(good.config.collector(), archive.clone(), state.clone()).or_input()?;
+    let collector = Collector::new(good.config.collector(), archive.clone(), state.clone())
+        .or_input()?
+        .with_walker(Arc::new(ParserChild::new(good.config.triage.limits())));
     let mut collecting = tokio::spawn(collector.run(shutdown.clone(), config));
     let incidents = Incidents::open(state.clone()).or_input()?;
     let agent = Agent::new(archive.clone(), queue.clone(), outbox, incidents, settings);

@@ -51,6 +51,27 @@ impl Line {
         Self { bar, stages }
     }
 
+    /// Starts a line that says what is being waited for, without a share; in a pipe it is said once.
+    pub fn waiting(what: &str) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:.bold} {elapsed} {msg}")
+        {
+            bar.set_style(style);
+        }
+        bar.set_prefix(what.to_owned());
+        if std::io::stderr().is_terminal() {
+            bar.enable_steady_tick(Duration::from_millis(120));
+        } else {
+            eprintln!("{what}");
+        }
+        Self { bar, stages: None }
+    }
+
+    /// Shows a sentence beside it.
+    pub fn say(&self, sentence: &str) {
+        self.bar.set_message(sentence.to_owned());
+    }
+
     /// Shows a step.
     pub fn step(&self, progress: &Progress) {
         self.bar

@@ -163,6 +163,7 @@ fn tries(texts: &[String]) -> Result<Vec<TriggerConfig>, Failure> {
         triggers.push(TriggerConfig {
             name: "--when".to_owned(),
             when: text.as_str().into(),
+            pair: None,
         });
     }
     Ok(triggers)

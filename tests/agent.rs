@@ -130,3 +130,88 @@ fn doctor_finds_an_unreachable_destination_and_shows_no_secret() {
     assert!(said.contains("oncall cannot be reached"), "{said}");
     assert!(!said.contains("very-secret-path"), "{said}");
 }
+
+/// Three captures of one process without a dump: one by hand, and a pair by the agent, whose growth is measured inside it.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_pair_is_judged_from_its_own_first_capture() {
+    use leakhound_testbed::{Version, runtimes, targets};
+    use serde_json::Value;
+
+    let root = runtimes::get(Version::Net8).expect("a runtime");
+    let app = targets::app("static-root").expect("the target compiles");
+    let mut service = app.on(&root).start().expect("the target starts");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let archive = folder.path().join("archive");
+    let by_hand = Command::new(env!("CARGO_BIN_EXE_leakhound"))
+        .args([
+            "capture",
+            &service.pid().to_string(),
+            "--kind",
+            "facts",
+            "--no-triage",
+        ])
+        .args(["--service", "cart", "--out"])
+        .arg(&archive)
+        .output()
+        .expect("the built program starts");
+    assert!(by_hand.status.success(), "{by_hand:?}");
+    let config = folder.path().join("leakhound.toml");
+    let text = format!(
+        "[capture]\nreserve = \"1 MB\"\n[[service]]\nname = \"cart\"\npid = {}\nevery = \"200 ms\"\nkind = \"facts\"\npair = \"20 MB\"\n\
+         [[service.trigger]]\nname = \"big\"\nwhen = \"private_bytes > 50 MB\"\n",
+        service.pid()
+    );
+    std::fs::write(&config, configuration(folder.path(), &text)).expect("it can be written");
+    let diagnosed = || {
+        let bundles = std::fs::read_dir(archive.join("cart"))
+            .into_iter()
+            .flatten();
+        let bundles = bundles.flatten().map(|b| b.path());
+        let mut done: Vec<_> = bundles
+            .filter(|b| b.join("diagnosis.json").is_file())
+            .collect();
+        done.sort();
+        done
+    };
+    let agent = Agent::start(folder.path(), &config);
+    let wait_for = |count: usize| {
+        let deadline = Instant::now() + Duration::from_secs(300);
+        while diagnosed().len() < count {
+            assert!(Instant::now() < deadline, "{}", agent.said());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    // The one by hand is taken up, and the trigger holds from the start.
+    wait_for(2);
+    service.send("grow 120").expect("the target grows");
+    wait_for(3);
+    let json = |path: &Path| -> Value {
+        serde_json::from_slice(&std::fs::read(path).expect("the file is there")).expect("JSON")
+    };
+    let bundles = diagnosed();
+    let [by_hand, first, second] = &bundles[..] else {
+        panic!("{bundles:?}");
+    };
+    let manifest = |bundle: &Path| json(&bundle.join("capture.json"));
+    assert_eq!(manifest(by_hand)["pair"], Value::Null);
+    assert_eq!(manifest(first)["pair"]["part"], "first");
+    assert_eq!(manifest(second)["pair"]["part"], "second");
+    assert_eq!(
+        manifest(second)["pair"]["first_at"],
+        manifest(first)["captured_at"]
+    );
+    let captures =
+        |bundle: &Path| json(&bundle.join("diagnosis.json"))["facts"]["growth.captures"].clone();
+    assert_eq!(captures(first), 2);
+    assert_eq!(
+        captures(second),
+        2,
+        "the one by hand is older than the pair"
+    );
+    let names = std::fs::read_dir(second).expect("the bundle is there");
+    let dumps = names
+        .flatten()
+        .filter(|n| n.file_name().to_string_lossy().starts_with("memory."));
+    assert_eq!(dumps.count(), 0);
+}

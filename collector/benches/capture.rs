@@ -1,4 +1,4 @@
-//! Snapshot and stop-and-stream against createdump and `zstd -3 -T2`, on one .NET service in the same run.
+//! Snapshot and stop-and-stream against createdump and gcore, each with `zstd -3 -T2`, on one .NET service in the same run.
 //!
 //! `cargo bench -p leakhound-collector --bench capture [MEGABYTES]`. The pause is told by three witnesses: the method
 //! itself, the state of the main thread as seen from outside, and a thread inside the service that looks at the clock
@@ -11,6 +11,7 @@ use leakhound_collector::{discover, seal};
 use leakhound_testbed::{Service, Version, runtimes, targets};
 use std::error::Error;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,6 +66,7 @@ fn main() -> Result<()> {
                 archive: &archive,
                 queue: None,
                 config: &config,
+                walker: None,
             };
             let ((_, manifest), outside, inside) = measure(&mut service, || {
                 let cancel = Cancel::default();
@@ -86,45 +88,59 @@ fn main() -> Result<()> {
             Kind::Full => "--full",
             _ => "--withheap",
         };
-        let core = folder.path().join("core");
-        let packed = folder.path().join("core.zst");
         let pid = service.pid().to_string();
-        let started = Instant::now();
-        let (_, outside, inside) = measure(&mut service, || {
-            let output = Command::new(root.createdump())
-                .arg(option)
-                .arg("-f")
-                .arg(&core)
-                .arg(&pid)
-                .output()?;
-            if output.status.success() {
-                Ok(())
-            } else {
-                Err(String::from_utf8_lossy(&output.stderr).into_owned().into())
+        let core = folder.path().join("core");
+        let mut createdump = Command::new(root.createdump());
+        createdump.arg(option).arg("-f").arg(&core).arg(&pid);
+        let name = format!("createdump {}", kind.as_str());
+        print(&peer(&mut service, name, &mut createdump, &core)?);
+        if kind == Kind::Full {
+            // gdb's script adds the id to the name.
+            let made = folder.path().join(format!("core.{pid}"));
+            let mut gcore = Command::new("gcore");
+            gcore.arg("-o").arg(&core).arg(&pid);
+            match peer(&mut service, "gcore full".to_owned(), &mut gcore, &made) {
+                Ok(row) => print(&row),
+                Err(error) => println!("gcore full: {error} (apt-get install gdb)"),
             }
-        })?;
-        let status = Command::new("zstd")
-            .args(["-3", "-T2", "-q", "-f", "-o"])
-            .arg(&packed)
-            .arg(&core)
-            .status()?;
-        if !status.success() {
-            return Err("zstd failed".into());
         }
-        print(&Row {
-            name: format!("createdump {}", kind.as_str()),
-            told: None,
-            outside_ms: outside,
-            inside_ms: inside,
-            total_ms: started.elapsed().as_secs_f64() * 1e3,
-            raw_bytes: fs::metadata(&core)?.len(),
-            stored_bytes: fs::metadata(&packed)?.len(),
-        });
-        fs::remove_file(core)?;
-        fs::remove_file(packed)?;
     }
     service.quit()?;
     Ok(())
+}
+
+/// Another program writes `core`, and zstd packs it: what the pair of them needs.
+fn peer(service: &mut Service, name: String, write: &mut Command, core: &Path) -> Result<Row> {
+    let packed = core.with_extension("zst");
+    let started = Instant::now();
+    let (_, outside, inside) = measure(service, || {
+        let output = write.output()?;
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned().into())
+        }
+    })?;
+    let status = Command::new("zstd")
+        .args(["-3", "-T2", "-q", "-f", "-o"])
+        .arg(&packed)
+        .arg(core)
+        .status()?;
+    if !status.success() {
+        return Err("zstd failed".into());
+    }
+    let row = Row {
+        name,
+        told: None,
+        outside_ms: outside,
+        inside_ms: inside,
+        total_ms: started.elapsed().as_secs_f64() * 1e3,
+        raw_bytes: fs::metadata(core)?.len(),
+        stored_bytes: fs::metadata(&packed)?.len(),
+    };
+    fs::remove_file(core)?;
+    fs::remove_file(packed)?;
+    Ok(row)
 }
 
 fn print(row: &Row) {

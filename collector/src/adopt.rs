@@ -2,8 +2,11 @@
 //!
 //! Kernel notifications only wake the loop; what is done is decided by listing the folders, which also
 //! serves as the fallback where notifications do not work (network mounts) or overflow. A file is taken when
-//! it has not changed for a while and begins like a dump. What was taken is remembered in the state database,
+//! it has not changed for a while, nobody has it open for writing, and it begins like a dump. What was taken is remembered in the state database,
 //! so that originals that stay are not taken twice.
+
+mod file_name;
+mod writers;
 
 use crate::config::{AdoptConfig, CaptureConfig, Original};
 use crate::seal::node_name;
@@ -171,6 +174,11 @@ impl Adopter {
                 if old.settled || now.saturating_duration_since(old.since) < self.config.settle.0 {
                     return Ok(false);
                 }
+                if writers::has_writer(path) {
+                    // It pauses longer than files do that are complete.
+                    old.since = now;
+                    return Ok(false);
+                }
                 old.settled = true;
                 Ok(!self.was_taken(path, look)?)
             }
@@ -294,31 +302,19 @@ impl Adopter {
         })
     }
 
-    /// Service and process id as far as the file name tells: `core.cart.77`, `Shop.Cart.77.1700000000.dmp`.
+    /// Service and process id as far as the file name tells.
     fn names_of(&self, path: &Path) -> (String, u32) {
         let name = path
             .file_name()
             .and_then(|n| n.to_str())
             .unwrap_or_default();
-        let name = name.trim_end_matches(".dmp").trim_end_matches(".core");
-        let mut words = Vec::new();
-        let mut pid = 0;
-        for word in name.split(['.', '_', '-']) {
-            match word.parse::<u32>() {
-                Ok(n) if pid == 0 => pid = n,
-                Ok(_) => {}
-                Err(_) if ["core", "coredump", "dump", "minidump", ""].contains(&word) => {}
-                // What follows the id is time and host.
-                Err(_) if pid == 0 => words.push(word),
-                Err(_) => {}
-            }
-        }
-        let service = match &self.config.service {
-            Some(service) => service.clone(),
-            None if words.is_empty() => "adopted".to_owned(),
-            None => words.join("."),
+        let (process, pid) = file_name::parts(name);
+        let service = match (&self.config.service, process) {
+            (Some(service), _) => service.clone(),
+            (None, Some(process)) => process,
+            (None, None) => "adopted".to_owned(),
         };
-        (service, pid)
+        (service, pid.unwrap_or(0))
     }
 }
 
@@ -439,5 +435,25 @@ mod tests {
         let taken = adopter.pass(&scene.archive, Some(&queue), start + Duration::from_secs(9));
         assert!(!path.exists());
         assert!(queue.job(&taken[0].id().key()).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_somebody_still_writes_is_not_taken_however_long_it_pauses() {
+        let scene = Scene::new();
+        let path = scene.put("Shop.Cart_commit_2026-11-30_19:05:09.77", &core());
+        let mut writing = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        let mut adopter = scene.adopter(Original::Keep);
+        let start = Instant::now();
+        let later = |s| start + Duration::from_secs(s);
+        for pause in [0, 9, 18, 27] {
+            assert_eq!(adopter.pass(&scene.archive, None, later(pause)).len(), 0);
+        }
+        writing.write_all(&core()).unwrap();
+        drop(writing);
+        adopter.pass(&scene.archive, None, later(36));
+        let taken = adopter.pass(&scene.archive, None, later(45));
+        let manifest = taken[0].manifest().unwrap();
+        assert_eq!((manifest.service.as_str(), manifest.pid), ("Shop.Cart", 77));
+        assert_eq!(manifest.dump.unwrap().raw_bytes, 2 * 8192);
     }
 }

@@ -10,14 +10,17 @@ use leakhound_archive::state::State;
 use leakhound_rules::units::format_duration;
 use rusqlite::params;
 
-const STEPS: &[&str] = &["CREATE TABLE captures (
+const STEPS: &[&str] = &[
+    "CREATE TABLE captures (
     id INTEGER PRIMARY KEY,
     service TEXT NOT NULL,
     cause TEXT NOT NULL,
     at_ms INTEGER NOT NULL,
     outcome TEXT NOT NULL
 ) STRICT;
-CREATE INDEX captures_by_service ON captures (service, at_ms)"];
+CREATE INDEX captures_by_service ON captures (service, at_ms)",
+    "ALTER TABLE captures ADD COLUMN is_second INTEGER NOT NULL DEFAULT 0",
+];
 /// Wait after a first failure; doubled with each one in a row, up to the cool-down.
 const FIRST_RETRY_MS: u64 = 60_000;
 /// How long captures are remembered: longer than any sensible limit looks back.
@@ -36,6 +39,15 @@ pub struct Wait {
     pub until_ms: i64,
     /// A sentence.
     pub reason: String,
+}
+
+/// What a capture is as to the limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// A trigger holds: cool-down and limit apply.
+    Own,
+    /// The second of a pair: it belongs to the first one's cool-down; the limit applies.
+    Second,
 }
 
 /// A capture that has begun.
@@ -59,6 +71,7 @@ impl Budget {
     pub fn check(
         &self,
         service: &str,
+        part: Part,
         cooldown: Span,
         limit: CountLimit,
         now_ms: i64,
@@ -66,30 +79,29 @@ impl Budget {
         let per_ms = i64::try_from(limit.per.as_millis()).unwrap_or(i64::MAX);
         let rows = self.state.read("read the captures of a service", |c| {
             let mut select = c.prepare(
-                "SELECT at_ms, outcome FROM captures WHERE service = ?1 AND at_ms <= ?2 ORDER BY at_ms DESC LIMIT 10000",
+                "SELECT at_ms, outcome, is_second FROM captures WHERE service = ?1 AND at_ms <= ?2 ORDER BY at_ms DESC LIMIT 10000",
             )?;
-            let rows = select.query_map(params![service, now_ms], |r| Ok((r.get(0)?, r.get(1)?)))?;
-            rows.collect::<Result<Vec<(i64, String)>, _>>()
+            let rows = select.query_map(params![service, now_ms], |r| {
+                Ok((r.get(0)?, r.get(1)?, r.get(2)?))
+            })?;
+            rows.collect::<Result<Vec<(i64, String, bool)>, _>>()
         })?;
-        let failures = rows.iter().take_while(|(_, o)| o == "failed").count();
-        let taken: Vec<i64> = rows
-            .iter()
-            .filter(|(_, o)| o != "failed")
-            .map(|(t, _)| *t)
-            .collect();
+        let failures = rows.iter().take_while(|(_, o, _)| o == "failed").count();
+        let taken = || rows.iter().filter(|(_, o, _)| o != "failed");
         let mut waits = Vec::new();
-        if let Some(last) = taken.first() {
+        let own = taken().find(|(_, _, is_second)| !is_second);
+        if let Some((last, ..)) = own.filter(|_| part == Part::Own) {
             let until_ms = last.saturating_add(signed(cooldown.as_ms()));
             waits.push((until_ms, "cooldown"));
         }
-        let in_span = taken.iter().filter(|t| **t > now_ms.saturating_sub(per_ms));
-        if let Some(oldest) = in_span
+        let in_span = taken().filter(|(t, ..)| *t > now_ms.saturating_sub(per_ms));
+        if let Some((oldest, ..)) = in_span
             .take(limit.count as usize)
             .nth(limit.count as usize - 1)
         {
             waits.push((oldest.saturating_add(per_ms), "limit"));
         }
-        if let (1.., Some((last, _))) = (failures, rows.first()) {
+        if let (1.., Some((last, ..)), Part::Own) = (failures, rows.first(), part) {
             let doubled = FIRST_RETRY_MS.saturating_mul(1 << (failures - 1).min(20));
             let pause = doubled.min(cooldown.as_ms().max(FIRST_RETRY_MS));
             waits.push((last.saturating_add(signed(pause)), "failure"));
@@ -137,12 +149,18 @@ impl Budget {
     ///
     /// # Errors
     /// The database failed; then the capture must not begin, for it could not be counted.
-    pub fn begin(&self, service: &str, cause: &str, now_ms: i64) -> Result<Ticket, ArchiveError> {
+    pub fn begin(
+        &self,
+        service: &str,
+        part: Part,
+        cause: &str,
+        now_ms: i64,
+    ) -> Result<Ticket, ArchiveError> {
         self.state.write("write down a capture", |t| {
             t.execute("DELETE FROM captures WHERE at_ms < ?1", [now_ms - KEEP_MS])?;
             t.execute(
-                "INSERT INTO captures (service, cause, at_ms, outcome) VALUES (?1, ?2, ?3, 'begun')",
-                params![service, cause, now_ms],
+                "INSERT INTO captures (service, cause, at_ms, outcome, is_second) VALUES (?1, ?2, ?3, 'begun', ?4)",
+                params![service, cause, now_ms, part == Part::Second],
             )?;
             Ok(Ticket(t.last_insert_rowid()))
         })
@@ -185,7 +203,8 @@ mod tests {
     }
 
     fn wait(b: &Budget, now: i64) -> Option<Wait> {
-        b.check("cart", Span::seconds(3600), LIMIT, now).unwrap()
+        b.check("cart", Part::Own, Span::seconds(3600), LIMIT, now)
+            .unwrap()
     }
 
     #[test]
@@ -197,7 +216,7 @@ mod tests {
             let b = budget(&folder);
             let now = start + n * 2 * HOUR;
             assert_eq!(wait(&b, now), None);
-            let ticket = b.begin("cart", "t", now).unwrap();
+            let ticket = b.begin("cart", Part::Own, "t", now).unwrap();
             b.end(ticket, true).unwrap();
             let until = if n < 2 { now + HOUR } else { start + 24 * HOUR };
             assert_eq!(wait(&b, now + 60_000).unwrap().until_ms, until);
@@ -208,7 +227,7 @@ mod tests {
         assert!(blocked.reason.contains("3 per 1 day"), "{}", blocked.reason);
         assert_eq!(wait(&b, start + 24 * HOUR), None);
         assert_eq!(
-            b.check("other", Span::seconds(3600), LIMIT, start + HOUR)
+            b.check("other", Part::Own, Span::seconds(3600), LIMIT, start + HOUR)
                 .unwrap(),
             None
         );
@@ -220,7 +239,7 @@ mod tests {
         let b = budget(&folder);
         for (service, at) in [("a", 0), ("b", HOUR), ("c", 2 * HOUR)] {
             assert_eq!(b.check_node(LIMIT, at).unwrap(), None);
-            let ticket = b.begin(service, "t", at).unwrap();
+            let ticket = b.begin(service, Part::Own, "t", at).unwrap();
             b.end(ticket, true).unwrap();
         }
         let wait = budget(&folder)
@@ -236,16 +255,40 @@ mod tests {
     fn a_crash_during_a_capture_counts_and_failures_back_off() {
         let folder = tempfile::tempdir().unwrap();
         let b = budget(&folder);
-        b.begin("cart", "t", 0).unwrap();
+        b.begin("cart", Part::Own, "t", 0).unwrap();
         assert!(wait(&budget(&folder), 60_000).is_some());
         let b = Budget::open(State::open(tempfile::tempdir().unwrap().path()).unwrap()).unwrap();
         for (n, at) in [(1, 0), (2, HOUR), (3, 2 * HOUR)] {
-            let ticket = b.begin("cart", "t", at).unwrap();
+            let ticket = b.begin("cart", Part::Own, "t", at).unwrap();
             b.end(ticket, false).unwrap();
             assert_eq!(
                 wait(&b, at + 1).unwrap().until_ms,
                 at + 60_000 * (1 << (n - 1))
             );
         }
+    }
+
+    #[test]
+    fn the_second_of_a_pair_needs_no_cooldown_begins_none_and_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let b = budget(&folder);
+        let second = |now| {
+            b.check("cart", Part::Second, Span::seconds(3600), LIMIT, now)
+                .unwrap()
+        };
+        b.begin("cart", Part::Own, "t", 0).unwrap();
+        assert!(wait(&b, HOUR / 2).is_some());
+        assert_eq!(second(HOUR / 2), None);
+        b.begin("cart", Part::Second, "t", HOUR / 2).unwrap();
+        // The cool-down is still that of the first.
+        assert_eq!(wait(&b, HOUR), None);
+        b.begin("cart", Part::Own, "t", HOUR).unwrap();
+        let full = second(HOUR + 1).unwrap();
+        assert_eq!(full.until_ms, 24 * HOUR);
+        assert!(
+            full.reason.contains("limit of 3 per 1 day"),
+            "{}",
+            full.reason
+        );
     }
 }

@@ -37,13 +37,13 @@ pub mod stream;
 
 pub use error::CaptureError;
 
-use crate::config::{CaptureConfig, Kind, MethodChoice};
+use crate::config::{CaptureConfig, Kind, MethodChoice, Span};
 use crate::identity::Identity;
 use crate::proc_maps::Mapping;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a dump file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +93,8 @@ pub enum Step {
     Writing,
     /// Bytes are written from a frozen copy; the target runs.
     Copying,
+    /// The heap of a frozen copy is walked; the target runs.
+    Walking,
     /// The target runs again; the rest is copied from files.
     Resumed,
     /// The bundle is being closed.
@@ -112,18 +114,48 @@ pub struct Progress {
 
 /// Tells a capture to stop as soon as it can; the target is let go at once.
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    asked: Arc<AtomicBool>,
+    deadline: Option<(Instant, Span)>,
+}
 
 impl Cancel {
     /// Asks for the end.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.asked.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody asked.
+    /// The same, and the end comes by itself when `limit` has passed from now on.
+    #[must_use]
+    pub fn within(&self, limit: Span) -> Self {
+        Self {
+            asked: Arc::clone(&self.asked),
+            deadline: Instant::now().checked_add(limit.0).map(|at| (at, limit)),
+        }
+    }
+
+    /// Whether somebody asked, or time is up.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed)
+            || self.deadline.is_some_and(|(at, _)| Instant::now() >= at)
+    }
+
+    /// Whether the capture of process `pid` may go on.
+    ///
+    /// # Errors
+    /// [`CaptureError::Cancelled`] or [`CaptureError::TookTooLong`].
+    pub fn check(&self, pid: u32) -> Result<(), CaptureError> {
+        if self.asked.load(Ordering::Relaxed) {
+            return Err(CaptureError::Cancelled { pid });
+        }
+        match self.deadline {
+            Some((at, limit)) if Instant::now() >= at => Err(CaptureError::TookTooLong {
+                pid,
+                limit_ms: limit.as_ms(),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -171,7 +203,7 @@ pub trait CaptureMethod: Sync {
         true
     }
 
-    /// Whether its price on this process is acceptable.
+    /// What it will cost this process, when that is acceptable.
     ///
     /// # Errors
     /// [`CaptureError::Refused`] or [`CaptureError::Unfit`], with the figures.
@@ -180,10 +212,7 @@ pub trait CaptureMethod: Sync {
         target: &Identity,
         estimate: &estimate::Estimate,
         config: &CaptureConfig,
-    ) -> Result<(), CaptureError> {
-        let _ = (target, estimate, config);
-        Ok(())
-    }
+    ) -> Result<estimate::Cost, CaptureError>;
 
     /// Why it would not work on this process, as far as that can be told without touching it.
     ///
@@ -203,6 +232,31 @@ pub trait CaptureMethod: Sync {
     ) -> Result<Captured, CaptureError>;
 }
 
+/// What a frozen copy of a process consists of, for whoever walks its heap.
+#[derive(Debug, Clone, Copy)]
+pub struct FrozenCopy<'a> {
+    /// Id of the copy, whose memory is that of the target at the moment of the capture.
+    pub copy: u32,
+    /// A core without memory: the target's threads with their registers, its files, its `auxv`.
+    pub notes: &'a std::path::Path,
+    /// The manifest as far as it is known.
+    pub manifest: &'a std::path::Path,
+}
+
+/// Reads heaps. This crate never does; a walker is given to it by the program, and works in a process of its own.
+pub trait Walker: std::fmt::Debug + Send + Sync {
+    /// Walks the heap of a frozen copy and gives its fact sheet, as JSON. `progress` is told the share that is done.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn walk(
+        &self,
+        copy: &FrozenCopy<'_>,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<u8>, String>;
+}
+
 /// Every method, the preferred one first.
 #[cfg(target_os = "linux")]
 pub static METHODS: &[(MethodChoice, &dyn CaptureMethod)] = &[
@@ -217,7 +271,11 @@ pub static METHODS: &[(MethodChoice, &dyn CaptureMethod)] = &[];
 /// Whether any method can serve a kind.
 #[must_use]
 pub fn is_available(kind: Kind) -> bool {
-    Content::of(kind).is_some_and(|c| METHODS.iter().any(|(_, m)| m.writes(c)))
+    match Content::of(kind) {
+        Some(content) => METHODS.iter().any(|(_, m)| m.writes(content)),
+        // Only a copy stands still for as long as a walk takes while the target runs.
+        None => cfg!(all(target_os = "linux", target_arch = "x86_64")),
+    }
 }
 
 /// The method to use for `target`, and why better ones were passed over.

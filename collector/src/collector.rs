@@ -5,6 +5,7 @@
 
 use crate::adopt::{self, Adopter};
 use crate::budget::Budget;
+use crate::capture::Walker;
 use crate::config::Config;
 use crate::peek::{Peek, RuntimePeek};
 use crate::watcher::{Watcher, Word};
@@ -120,6 +121,7 @@ pub struct Collector {
     state: State,
     queue: Arc<Queue>,
     peek: Option<Box<dyn Peek>>,
+    walker: Option<Arc<dyn Walker>>,
     events: broadcast::Sender<Event>,
 }
 
@@ -140,6 +142,7 @@ impl Collector {
             state,
             queue,
             peek: Some(Box::new(RuntimePeek)),
+            walker: None,
             events: broadcast::channel(EVENTS).0,
         })
     }
@@ -148,6 +151,13 @@ impl Collector {
     #[must_use]
     pub fn with_peek(mut self, peek: Box<dyn Peek>) -> Self {
         self.peek = Some(peek);
+        self
+    }
+
+    /// Has heaps walked, for captures of kind `facts`.
+    #[must_use]
+    pub fn with_walker(mut self, walker: Arc<dyn Walker>) -> Self {
+        self.walker = Some(walker);
         self
     }
 
@@ -177,6 +187,7 @@ impl Collector {
             Arc::clone(&self.queue),
             budget,
             self.peek,
+            self.walker,
             self.events.clone(),
             words.clone(),
         )?;

@@ -18,7 +18,7 @@ pub use adopt::{AdoptConfig, Original};
 pub use capture::{CaptureConfig, MethodChoice};
 pub use error::{ConfigError, Problem, Problems};
 pub use service::{Kind, Match, RESERVED_NAMES, ServiceConfig, TriggerConfig};
-pub use value::{CountLimit, Located, Pattern, Reserve, Size, Span};
+pub use value::{CountLimit, Located, Pair, Pattern, Reserve, Size, Span};
 
 /// The sections of the configuration that the collector works by.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -26,6 +26,7 @@ pub mod identity;
 pub mod mask;
 #[cfg(target_os = "linux")]
 pub mod modules;
+pub mod pair;
 #[cfg(target_os = "linux")]
 pub mod peek;
 pub mod proc_maps;
@@ -38,6 +39,8 @@ pub mod siblings;
 #[cfg(target_os = "linux")]
 mod target;
 pub mod trigger;
+#[cfg(target_os = "linux")]
+pub mod vigil;
 #[cfg(target_os = "linux")]
 mod watcher;
 

@@ -1,26 +1,20 @@
 //! A capture from the decision to the sealed bundle in the archive and the job in the queue.
 
-use crate::capture::{
-    self, Cancel, CaptureError, CaptureMethod, Captured, Content, Job, Progress, Sink, Step,
-    estimate, node, priority,
-};
+mod dump;
+mod facts;
+
+use crate::capture::estimate::{Cost, Estimate};
+use crate::capture::{self, Cancel, CaptureError, Captured, Content, Progress, Step, Walker, node};
 use crate::config::{CaptureConfig, Kind};
 use crate::identity::Identity;
-use crate::modules;
-use crate::proc_maps;
 use crate::sample::Facts;
 use jiff::Timestamp;
-use leakhound_archive::bundle::{Bundle, CORE_FILE, DumpSink};
-use leakhound_archive::manifest::TriggerRecord;
+use leakhound_archive::bundle::Bundle;
+use leakhound_archive::manifest::{PairRecord, PredictionRecord, TriggerRecord};
 use leakhound_archive::queue::Queue;
-use leakhound_archive::{Archive, Manifest, SealOptions, SealWriter};
-use std::io::{self, Write};
-use std::path::PathBuf;
+use leakhound_archive::{Archive, BundleWriter, Manifest};
 use std::time::Instant;
 use tracing::{info, warn};
-
-/// Raw bytes between two looks at the free space of the disk.
-const LOOK_EVERY: u64 = 64 << 20;
 
 /// A capture that was decided on.
 #[derive(Debug, Clone)]
@@ -33,6 +27,8 @@ pub struct Request {
     pub kind: Kind,
     /// Why and by whom.
     pub trigger: TriggerRecord,
+    /// Its part in a pair of captures.
+    pub pair: Option<PairRecord>,
     /// The process as last sampled.
     pub facts: Facts,
 }
@@ -46,6 +42,8 @@ pub struct Place<'a> {
     pub queue: Option<&'a Queue>,
     /// Limits and settings.
     pub config: &'a CaptureConfig,
+    /// Who walks heaps; without one there are no captures of kind `facts`.
+    pub walker: Option<&'a dyn Walker>,
 }
 
 /// Captures and seals. On an error nothing is left behind and the target runs.
@@ -59,58 +57,54 @@ pub fn capture(
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(Bundle, Manifest), CaptureError> {
     let started = Instant::now();
-    let target = &request.target;
-    let pid = target.pid;
-    let content = Content::of(request.kind).ok_or_else(|| CaptureError::NoMethod {
-        pid,
-        reasons: format!("nothing writes `{}` yet", request.kind.as_str()),
-    })?;
+    let pid = request.target.pid;
+    capture::never_capture(&request.target)?;
     let (_slot, unlocked) = slot(place, request, cancel)?;
-    let (mut method, mut warnings) = capture::choose(place.config.method, content, target)?;
-    warnings.extend(unlocked);
-    let (writer, mut captured, sealed) = loop {
-        let attempt = check_cost(place, target, content, method).and_then(|()| {
-            info!(
-                pid, service = %request.service, name = %target.name, kind = request.kind.as_str(), method = method.name(),
-                trigger = %request.trigger.name, by = %request.trigger.by, evidence = ?request.trigger.evidence,
-                "Capture begins"
-            );
-            write(place, request, content, method, cancel, progress)
-        });
-        let error = match attempt {
-            Ok(written) => break written,
+    let cancel = cancel.within(place.config.max_time);
+    let mut warnings: Vec<String> = unlocked.into_iter().collect();
+    let mut kind = request.kind;
+    let mut short: Option<CaptureError> = None;
+    let Taken {
+        writer,
+        mut manifest,
+    } = loop {
+        let taken = match Content::of(kind) {
+            Some(content) => dump::take(place, request, content, &cancel, progress),
+            None => facts::take(place, request, &cancel, progress),
+        };
+        let error = match taken {
+            Ok(taken) => break taken,
             Err(error) => error,
         };
-        warn!(pid, service = %request.service, method = method.name(), %error, "Capture failed; the target runs on");
-        let next = capture::next_after(method, place.config.method, content, target);
-        match next.filter(|_| capture::may_step_down(&error)) {
-            Some(next) => {
-                warnings.push(format!("{}; {} was used", sentence(&error), next.name()));
-                method = next;
-            }
-            None => return Err(error),
+        warn!(pid, service = %request.service, kind = kind.as_str(), %error, "Capture failed; the target runs on");
+        let gives_way = error.is_lack_of_room() || (short.is_some() && error.is_about_method());
+        match lesser(place, kind).filter(|_| gives_way) {
+            Some(lesser) => kind = lesser,
+            // What was asked for failed for the first reason.
+            None => return Err(short.unwrap_or(error)),
         }
+        short.get_or_insert(error);
     };
+    if let Some(error) = short {
+        warnings.push(format!(
+            "{}; a capture of kind `{}` was taken instead of `{}`",
+            sentence(&error),
+            kind.as_str(),
+            request.kind.as_str()
+        ));
+    }
     progress(Progress {
         step: Step::Sealing,
-        done_bytes: sealed.raw_bytes,
-        total_bytes: sealed.raw_bytes,
+        done_bytes: 1,
+        total_bytes: 1,
     });
-    let lacks_metadata =
-        content != Content::Full && !method.keeps_metadata() && modules::are_needed(target);
-    if place.config.modules && lacks_metadata {
-        let problems = modules::save(&writer, pid, &captured.maps);
-        captured.warnings.extend(problems);
-    }
-    if captured.gc_in_progress == Some(true) {
+    if manifest.gc_in_progress == Some(true) {
         let wait = place.config.gc_wait;
-        captured.warnings.push(format!(
+        manifest.warnings.push(format!(
             "the garbage collector was moving objects, and no other moment came within {wait}: numbers are approximate"
         ));
     }
-    let mut manifest = describe(request, method.name(), &captured);
     manifest.warnings.splice(0..0, warnings);
-    manifest.dump = Some(sealed.record(CORE_FILE));
     manifest.total_ms = Some(started.elapsed().as_secs_f64() * 1000.0);
     let bundle = writer
         .seal(manifest.clone())
@@ -122,11 +116,101 @@ pub fn capture(
         }
     }
     info!(
-        pid, service = %request.service, bundle = %bundle.id().key(), method = method.name(),
-        pause_ms = manifest.pause_ms, total_ms = manifest.total_ms, raw_bytes = sealed.raw_bytes,
-        stored_bytes = sealed.stored_bytes, "Capture sealed"
+        pid, service = %request.service, bundle = %bundle.id().key(), kind = manifest.kind, method = manifest.method,
+        pause_ms = manifest.pause_ms, total_ms = manifest.total_ms,
+        raw_bytes = manifest.dump.as_ref().map(|d| d.raw_bytes),
+        stored_bytes = manifest.dump.as_ref().map(|d| d.stored_bytes), "Capture sealed"
     );
     Ok((bundle, manifest))
+}
+
+/// A capture that is written and not yet sealed.
+struct Taken {
+    writer: BundleWriter,
+    manifest: Manifest,
+}
+
+/// What to capture where the disk has no room for `kind`: without room for a dump, a sheet still tells the cause.
+fn lesser(place: Place<'_>, kind: Kind) -> Option<Kind> {
+    if !place.config.step_down {
+        return None;
+    }
+    let lesser = match kind {
+        Kind::Full => Kind::Heap,
+        Kind::Heap => Kind::Structure,
+        Kind::Structure => Kind::Facts,
+        Kind::Facts => return None,
+    };
+    (lesser != Kind::Facts || place.walker.is_some()).then_some(lesser)
+}
+
+/// An error as the beginning of a longer sentence.
+fn sentence(error: &CaptureError) -> String {
+    error.to_string().replace("; nothing was kept", "")
+}
+
+fn seal_error(request: &Request, error: &dyn std::fmt::Display) -> CaptureError {
+    CaptureError::Seal {
+        service: request.service.clone(),
+        reason: error.to_string(),
+    }
+}
+
+fn begin(place: Place<'_>, request: &Request) -> Result<BundleWriter, CaptureError> {
+    place
+        .archive
+        .begin(
+            &request.service,
+            Timestamp::now(),
+            &node_name(),
+            request.target.pid,
+        )
+        .map_err(|e| seal_error(request, &e))
+}
+
+/// What a capture would cost, before it is taken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forecast {
+    /// The method that would be used.
+    pub method: &'static str,
+    /// What it would cost.
+    pub cost: PredictionRecord,
+    /// Why better methods were passed over.
+    pub reasons: Vec<String>,
+}
+
+/// Says what a capture would cost, and by which method.
+///
+/// # Errors
+/// It would be refused; the error has the figures.
+pub fn forecast(place: Place<'_>, target: &Identity, kind: Kind) -> Result<Forecast, CaptureError> {
+    capture::never_capture(target)?;
+    match Content::of(kind) {
+        Some(content) => dump::forecast(place, target, content),
+        None => facts::cost(place, target).map(|cost| Forecast {
+            method: capture::snapshot::NAME,
+            cost,
+            reasons: Vec::new(),
+        }),
+    }
+}
+
+fn predicted(estimate: &Estimate, cost: Cost) -> PredictionRecord {
+    PredictionRecord {
+        pause_ms: cost.pause.as_secs_f64() * 1e3,
+        memory_bytes: estimate.memory_bytes,
+        stored_bytes: estimate.stored_bytes,
+        copy_bytes: cost.copy_bytes,
+    }
+}
+
+fn log_begin(request: &Request, kind: Kind, method: &str, predicted: &PredictionRecord) {
+    info!(
+        pid = request.target.pid, service = %request.service, name = %request.target.name, kind = kind.as_str(), method,
+        trigger = %request.trigger.name, by = %request.trigger.by, evidence = ?request.trigger.evidence,
+        predicted_pause_ms = predicted.pause_ms, predicted_stored_bytes = predicted.stored_bytes,
+        predicted_copy_bytes = predicted.copy_bytes, "Capture begins"
+    );
 }
 
 /// Captures on one node do not add up. Where the lock cannot be had at all the capture goes on: the second value says so.
@@ -160,145 +244,8 @@ fn slot(
     }
 }
 
-/// An error as the beginning of a longer sentence.
-fn sentence(error: &CaptureError) -> String {
-    error.to_string().replace("; nothing was kept", "")
-}
-
-fn seal_error(request: &Request, error: &dyn std::fmt::Display) -> CaptureError {
-    CaptureError::Seal {
-        service: request.service.clone(),
-        reason: error.to_string(),
-    }
-}
-
-/// Refuses before the first byte what would fill the disk or hold the target for too long.
-fn check_cost(
-    place: Place<'_>,
-    target: &Identity,
-    content: Content,
-    method: &dyn CaptureMethod,
-) -> Result<(), CaptureError> {
-    let pid = target.pid;
-    let read = |what| move |source| CaptureError::Read { pid, what, source };
-    let maps = proc_maps::of_process(pid).map_err(read("smaps"))?;
-    let estimate = estimate::predict(&maps, content);
-    let folder = place.archive.location();
-    let room = estimate::room(folder, estimate.stored_bytes, place.config.reserve)
-        .map_err(read("the free space for the dump"))?;
-    if !room.fits {
-        return Err(CaptureError::NoSpace {
-            folder: folder.to_owned(),
-            free_bytes: room.free_bytes,
-            needed_bytes: estimate.stored_bytes,
-            reserve_bytes: room.reserve_bytes,
-        });
-    }
-    method.check_cost(target, &estimate, place.config)
-}
-
-type Written = (
-    leakhound_archive::BundleWriter,
-    Captured,
-    leakhound_archive::Sealed,
-);
-
-fn write(
-    place: Place<'_>,
-    request: &Request,
-    content: Content,
-    method: &dyn CaptureMethod,
-    cancel: &Cancel,
-    progress: &mut (dyn FnMut(Progress) + Send),
-) -> Result<Written, CaptureError> {
-    let pid = request.target.pid;
-    let writer = place
-        .archive
-        .begin(&request.service, Timestamp::now(), &node_name(), pid)
-        .map_err(|e| seal_error(request, &e))?;
-    let options = SealOptions {
-        level: place.config.level,
-        threads: place.config.threads as usize,
-        bytes_per_second: place.config.bandwidth.map(|b| b.0),
-        ..SealOptions::default()
-    };
-    // Threads inherit their priority: those that compress while the target runs come after it.
-    let open = || writer.dump(CORE_FILE, &options);
-    let seal = if method.holds_target() {
-        open()
-    } else {
-        priority::with_low(open).unwrap_or_else(open)
-    };
-    let seal = seal.map_err(|e| seal_error(request, &e))?;
-    let mut sink = Guarded {
-        seal,
-        folder: place.archive.location().to_owned(),
-        place,
-        since_look: 0,
-    };
-    let job = Job {
-        target: &request.target,
-        content,
-        config: place.config,
-        cancel,
-    };
-    let captured = method.capture(&job, &mut sink, progress)?;
-    let sealed = sink.seal.finish();
-    let sealed = sealed.map_err(|source| CaptureError::Write { pid, source })?;
-    Ok((writer, captured, sealed))
-}
-
-/// A sink that keeps the disk's reserve.
-struct Guarded<'a> {
-    seal: SealWriter<DumpSink>,
-    folder: PathBuf,
-    place: Place<'a>,
-    since_look: u64,
-}
-
-impl Guarded<'_> {
-    fn look(&mut self, n: u64) -> io::Result<()> {
-        self.since_look += n;
-        if self.since_look < LOOK_EVERY {
-            return Ok(());
-        }
-        self.since_look = 0;
-        let room = estimate::room(&self.folder, 0, self.place.config.reserve)?;
-        if room.fits {
-            return Ok(());
-        }
-        Err(io::Error::new(
-            io::ErrorKind::StorageFull,
-            format!(
-                "only {} bytes are free in {}, and capture.reserve keeps {}",
-                room.free_bytes,
-                self.folder.display(),
-                room.reserve_bytes
-            ),
-        ))
-    }
-}
-
-impl Write for Guarded<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.seal.write(bytes)?;
-        self.look(n as u64)?;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.seal.flush()
-    }
-}
-
-impl Sink for Guarded<'_> {
-    fn zeros(&mut self, n: u64) -> io::Result<()> {
-        self.seal.write_zeros(n)
-    }
-}
-
 /// The manifest without its dump.
-fn describe(request: &Request, method: &str, captured: &Captured) -> Manifest {
+fn describe(request: &Request, kind: Kind, method: &str, captured: &Captured) -> Manifest {
     let target = &request.target;
     let kept = |(name, value): (&String, &String)| {
         (name != "TMPDIR").then(|| (name.clone(), value.clone()))
@@ -311,10 +258,11 @@ fn describe(request: &Request, method: &str, captured: &Captured) -> Manifest {
         captured_at: Some(Timestamp::now()),
         executable: target.executable.as_ref().map(|e| e.display().to_string()),
         command_line: Some(target.command_line()),
-        kind: request.kind.as_str().to_owned(),
+        kind: kind.as_str().to_owned(),
         method: method.to_owned(),
         pause_ms: captured.pause.map(|p| p.as_secs_f64() * 1000.0),
         trigger: Some(request.trigger.clone()),
+        pair: request.pair.clone(),
         process_facts: request.facts.to_map(),
         memory_map: captured.maps.iter().map(|m| m.entry.clone()).collect(),
         environment: target.environment.iter().filter_map(kept).collect(),
@@ -360,6 +308,7 @@ pub fn capture_once(
             by: "operator".to_owned(),
             ..TriggerRecord::default()
         },
+        pair: None,
         facts: crate::sample::once(target).unwrap_or_default(),
     };
     capture(place, &request, cancel, progress)

@@ -206,6 +206,7 @@ mod tests {
             .map(|when| TriggerConfig {
                 name: (*when).to_owned(),
                 when: (*when).into(),
+                pair: None,
             })
             .collect();
         arm(&configs).unwrap()

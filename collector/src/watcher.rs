@@ -1,12 +1,13 @@
 //! The thread that watches: discovery, samples, triggers, and the start of captures.
 
-use crate::budget::{Budget, Ticket, Wait};
-use crate::capture::{self, Cancel};
+use crate::budget::{Budget, Part, Ticket, Wait};
+use crate::capture::{self, Cancel, Walker};
 use crate::collector::{CollectorError, Event};
-use crate::config::Config;
+use crate::config::{Config, Pair};
 use crate::discover::{Discovery, matcher};
 use crate::history::{HistoryStore, ServiceHistory};
 use crate::identity::Identity;
+use crate::pair::{Pairs, Pending};
 use crate::peek::Peek;
 use crate::sample::Sampler;
 use crate::seal::{self, Place, Request};
@@ -14,10 +15,11 @@ use crate::siblings::Siblings;
 use crate::target::{Past, Plan, Target};
 use crate::trigger::Fired;
 use jiff::Timestamp;
-use leakhound_archive::manifest::TriggerRecord;
+use leakhound_archive::manifest::{PairRecord, TriggerRecord};
 use leakhound_archive::queue::Queue;
 use leakhound_archive::state::State;
 use leakhound_archive::{Archive, ArchiveError};
+use leakhound_rules::units::format_bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -42,6 +44,15 @@ pub enum Word {
     Reload(Box<Config>),
     /// A capture ended.
     Done(u32),
+}
+
+/// What is to be written down when a capture succeeded.
+enum AfterCapture {
+    Nothing,
+    /// A second one is to follow.
+    PlanSecond(Pair),
+    /// It was the second one; the first's key.
+    EndPair(String),
 }
 
 /// A capture that runs.
@@ -69,7 +80,11 @@ pub struct Watcher {
     queue: Arc<Queue>,
     budget: Budget,
     store: HistoryStore,
+    pairs: Pairs,
+    /// Second captures that are still to come.
+    pending: Vec<Pending>,
     peek: Option<Box<dyn Peek>>,
+    walker: Option<Arc<dyn Walker>>,
     events: broadcast::Sender<Event>,
     words: Sender<Word>,
     sampler: Sampler,
@@ -88,6 +103,7 @@ impl Watcher {
         queue: Arc<Queue>,
         budget: Budget,
         peek: Option<Box<dyn Peek>>,
+        walker: Option<Arc<dyn Walker>>,
         events: broadcast::Sender<Event>,
         words: Sender<Word>,
     ) -> Result<Self, CollectorError> {
@@ -97,8 +113,11 @@ impl Watcher {
             archive,
             queue,
             budget,
-            store: HistoryStore::open(state)?,
+            store: HistoryStore::open(state.clone())?,
+            pending: Vec::new(),
+            pairs: Pairs::open(state)?,
             peek,
+            walker,
             events,
             words,
             sampler: Sampler::default(),
@@ -112,6 +131,7 @@ impl Watcher {
     /// Works until told to stop.
     pub(crate) fn run(mut self, words: &Receiver<Word>) {
         clean_up();
+        self.look_for_pairs();
         let mut discover_at = Instant::now();
         let mut save_at = Instant::now() + SAVE_EVERY;
         loop {
@@ -218,6 +238,7 @@ impl Watcher {
     fn forget(&mut self, pid: u32) {
         if let Some(target) = self.targets.remove(&pid) {
             info!(pid, service = %target.name, "Gone");
+            self.end_pairs_of(pid);
             let _ = self.events.send(Event::Gone {
                 service: target.name,
                 pid,
@@ -232,6 +253,7 @@ impl Watcher {
         self.sampler.begin();
         let now_ms = Timestamp::now().as_millisecond();
         let (mut gone, mut sampled, mut fired) = (Vec::new(), Vec::new(), Vec::new());
+        let mut seconds = Vec::new();
         for (pid, target) in self.targets.iter_mut().filter(|(_, t)| t.due <= now) {
             let plan = &self.plans[target.service];
             let Some(service) = self.services.get_mut(&target.name) else {
@@ -262,6 +284,13 @@ impl Watcher {
             let Some(service) = self.services.get(&target.name) else {
                 continue;
             };
+            let held = target.facts.get("private_bytes");
+            let start = target.identity.start_ticks;
+            let second = self
+                .pending
+                .iter()
+                .find(|p| (p.pid, p.start_ticks) == (pid, start) && p.is_due(held, now_ms));
+            seconds.extend(second.cloned());
             let past = Past {
                 now_ms,
                 long: &service.long,
@@ -275,8 +304,131 @@ impl Watcher {
             self.discovery.forget(pid);
             self.forget(pid);
         }
+        // The first has waited for them.
+        for second in seconds {
+            self.fire_second(&second, now_ms);
+        }
         for (pid, f) in fired {
             self.fire(pid, f, now_ms);
+        }
+    }
+
+    /// Takes the second capture of a pair, unless a limit speaks against it.
+    fn fire_second(&mut self, pending: &Pending, now_ms: i64) {
+        let pid = pending.pid;
+        let Some(target) = self.targets.get(&pid) else {
+            return;
+        };
+        let name = target.name.clone();
+        let busy = self.running.values().any(|r| r.service == name);
+        if busy || self.running.len() >= self.config.capture.concurrent as usize {
+            return;
+        }
+        match self.wait_of(&name, target.service, Part::Second, now_ms) {
+            Ok(None) => {}
+            Ok(Some(wait)) => {
+                info!(pid, service = %name, first = %pending.first, reason = %wait.reason, "No second capture");
+                let _ = self.events.send(Event::Held {
+                    service: name,
+                    pid,
+                    trigger: pending.cause.clone(),
+                    reason: format!("the second capture of a pair is left out: {}", wait.reason),
+                });
+                return self.end_pair(&pending.first);
+            }
+            Err(error) => return self.no_budget(&name, &error, now_ms),
+        }
+        let ticket = self.pairs.begin(&pending.first, now_ms).and_then(|()| {
+            self.budget
+                .begin(&name, Part::Second, &pending.cause, now_ms)
+        });
+        let ticket = match ticket {
+            Ok(ticket) => ticket,
+            Err(error) => return self.no_budget(&name, &error, now_ms),
+        };
+        self.look_for_pairs();
+        let Some(target) = self.targets.get(&pid) else {
+            return;
+        };
+        let held = target.facts.get("private_bytes").unwrap_or(0.0);
+        let request = Request {
+            target: target.identity.clone(),
+            service: name.clone(),
+            kind: self.config.service[target.service].kind,
+            trigger: TriggerRecord {
+                name: pending.cause.clone(),
+                when: format!("{} after {}", pending.after, pending.first),
+                by: "pair".to_owned(),
+                evidence: vec![format!("private_bytes = {}", format_bytes(held))],
+                ..TriggerRecord::default()
+            },
+            pair: Some(PairRecord {
+                part: "second".to_owned(),
+                after: pending.after.clone(),
+                first: Some(pending.first.clone()),
+                first_at: Timestamp::from_millisecond(pending.first_ms).ok(),
+            }),
+            facts: target.facts.clone(),
+        };
+        let _ = self.events.send(Event::Fired {
+            service: name,
+            pid,
+            trigger: pending.cause.clone(),
+            evidence: request.trigger.evidence.clone(),
+        });
+        self.start(
+            pid,
+            request,
+            ticket,
+            AfterCapture::EndPair(pending.first.clone()),
+        );
+    }
+
+    /// Until when the budgets of a service and of the node hold a capture back.
+    fn wait_of(
+        &self,
+        name: &str,
+        service: usize,
+        part: Part,
+        now_ms: i64,
+    ) -> Result<Option<Wait>, ArchiveError> {
+        let settings = &self.config.service[service];
+        let own = self
+            .budget
+            .check(name, part, settings.cooldown, settings.limit, now_ms)?;
+        let node = match self.config.capture.limit {
+            Some(limit) => self.budget.check_node(limit, now_ms)?,
+            None => None,
+        };
+        Ok(own.into_iter().chain(node).max_by_key(|w| w.until_ms))
+    }
+
+    /// Reads what second captures are to come.
+    fn look_for_pairs(&mut self) {
+        match self.pairs.pending(Timestamp::now().as_millisecond()) {
+            Ok(pending) => self.pending = pending,
+            Err(error) => {
+                warn!(%error, "Second captures cannot be read; they are left as they are")
+            }
+        }
+    }
+
+    fn end_pair(&mut self, first: &str) {
+        if let Err(error) = self.pairs.end(first) {
+            warn!(first, %error, "The end of a pair could not be written down");
+        }
+        self.pending.retain(|p| p.first != first);
+    }
+
+    fn end_pairs_of(&mut self, pid: u32) {
+        let ended: Vec<String> = self
+            .pending
+            .iter()
+            .filter(|p| p.pid == pid)
+            .map(|p| p.first.clone())
+            .collect();
+        for first in ended {
+            self.end_pair(&first);
         }
     }
 
@@ -287,7 +439,7 @@ impl Watcher {
         };
         let name = target.name.clone();
         let busy = self.running.values().any(|r| r.service == name);
-        let Some(service) = self.services.get_mut(&name) else {
+        let Some(service) = self.services.get(&name) else {
             return;
         };
         if busy || service.held_until_ms > now_ms {
@@ -297,18 +449,12 @@ impl Watcher {
             // The next sample tries again; the trigger still holds then, or it was not worth it.
             return;
         }
-        let settings = &self.config.service[target.service];
-        let own = self
-            .budget
-            .check(&name, settings.cooldown, settings.limit, now_ms);
-        let node = match self.config.capture.limit {
-            Some(limit) => self.budget.check_node(limit, now_ms),
-            None => Ok(None),
+        let index = target.service;
+        let wait = self.wait_of(&name, index, Part::Own, now_ms);
+        let Some(service) = self.services.get_mut(&name) else {
+            return;
         };
-        let longest = |own: Option<Wait>, node: Option<Wait>| {
-            own.into_iter().chain(node).max_by_key(|w| w.until_ms)
-        };
-        match own.and_then(|own| node.map(|node| longest(own, node))) {
+        match wait {
             Ok(None) => {}
             Ok(Some(wait)) => {
                 service.held_until_ms = wait.until_ms;
@@ -327,14 +473,25 @@ impl Watcher {
             }
             Err(error) => return self.no_budget(&name, &error, now_ms),
         }
-        let ticket = match self.budget.begin(&name, &fired.name, now_ms) {
+        let ticket = match self.budget.begin(&name, Part::Own, &fired.name, now_ms) {
             Ok(ticket) => ticket,
             Err(error) => return self.no_budget(&name, &error, now_ms),
         };
+        let Some(target) = self.targets.get(&pid) else {
+            return;
+        };
+        let settings = &self.config.service[index];
+        let own = settings.trigger.get(fired.index).and_then(|t| t.pair);
+        let pair = own.or(settings.pair);
         let request = Request {
             target: target.identity.clone(),
             service: name.clone(),
             kind: settings.kind,
+            pair: pair.map(|pair| PairRecord {
+                part: "first".to_owned(),
+                after: pair.to_string(),
+                ..PairRecord::default()
+            }),
             trigger: TriggerRecord {
                 name: fired.name.clone(),
                 when: fired.when.clone(),
@@ -353,7 +510,8 @@ impl Watcher {
             trigger: fired.name.clone(),
             evidence: request.trigger.evidence.clone(),
         });
-        self.start(pid, request, ticket);
+        let after = pair.map_or(AfterCapture::Nothing, AfterCapture::PlanSecond);
+        self.start(pid, request, ticket, after);
     }
 
     /// Without its count a capture must not begin: a failing disk must not lift the limits.
@@ -364,7 +522,7 @@ impl Watcher {
         }
     }
 
-    fn start(&mut self, pid: u32, request: Request, ticket: Ticket) {
+    fn start(&mut self, pid: u32, request: Request, ticket: Ticket, after: AfterCapture) {
         let service = request.service.clone();
         let cancel = Cancel::default();
         let (archive, queue, config) = (
@@ -374,6 +532,7 @@ impl Watcher {
         );
         let (budget, events, words) =
             (self.budget.clone(), self.events.clone(), self.words.clone());
+        let (walker, pairs) = (self.walker.clone(), self.pairs.clone());
         let cancelled = cancel.clone();
         let work = move || {
             // Sent on every way out, a panic included: a slot must not be lost.
@@ -382,10 +541,24 @@ impl Watcher {
                 archive: &archive,
                 queue: Some(&queue),
                 config: &config.capture,
+                walker: walker.as_deref(),
             };
             let result = seal::capture(place, &request, &cancelled, &mut |_| {});
             if let Err(error) = budget.end(ticket, result.is_ok()) {
                 warn!(%error, "The end of a capture could not be written down; it counts as taken");
+            }
+            if let Ok((bundle, manifest)) = &result {
+                let key = bundle.id().key();
+                let settled = match &after {
+                    AfterCapture::Nothing => Ok(()),
+                    AfterCapture::PlanSecond(pair) => {
+                        pairs.plan(*pair, &key, manifest, &request.target)
+                    }
+                    AfterCapture::EndPair(first) => pairs.end(first),
+                };
+                if let Err(error) = settled {
+                    warn!(bundle = %key, %error, "What follows a capture could not be written down");
+                }
             }
             let service = request.service;
             let _ = events.send(match result {
@@ -422,6 +595,7 @@ impl Watcher {
 
     /// A capture ended.
     fn collect(&mut self, pid: u32) {
+        self.look_for_pairs();
         if let Some(running) = self.running.remove(&pid) {
             if let Some(service) = self.services.get_mut(&running.service) {
                 service.said = None;

@@ -338,3 +338,101 @@ async fn steps_are_captured_once_each_also_over_a_new_configuration() {
     }
     agent.stop().await;
 }
+
+/// The first and the second bundle of a pair, whose trigger holds all the time.
+fn assert_is_pair(archive: &Archive, first: &str, second: &str, after: &str) {
+    let manifest = |key: &str| archive.bundle(key).unwrap().manifest().unwrap();
+    let (a, b) = (manifest(first), manifest(second));
+    let (first_part, second_part) = (a.pair.unwrap(), b.pair.unwrap());
+    assert_eq!(
+        (
+            first_part.part.as_str(),
+            first_part.after.as_str(),
+            first_part.first
+        ),
+        ("first", after, None)
+    );
+    assert_eq!(
+        (second_part.part.as_str(), second_part.after.as_str()),
+        ("second", after)
+    );
+    assert_eq!(second_part.first.as_deref(), Some(first));
+    let ms = |t: Option<jiff::Timestamp>| t.unwrap().as_millisecond();
+    assert_eq!(ms(second_part.first_at), ms(a.captured_at));
+    let trigger = b.trigger.unwrap();
+    assert_eq!(
+        (trigger.name.as_str(), trigger.by.as_str()),
+        ("big", "pair")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_capture_follows_after_a_delay_across_a_restart_and_needs_no_cooldown() {
+    let folder = tempfile::tempdir().unwrap();
+    let _holder = Holder::start("marker-pair", 150);
+    let config = config("marker-pair", "pair = \"3 s\"");
+    let captured = |e: &Event| matches!(e, Event::Captured { .. } | Event::Failed { .. });
+    let key = |e: Event| match e {
+        Event::Captured { bundle, .. } => bundle,
+        other => panic!("{other:?}"),
+    };
+    let mut agent = Agent::start(&config, folder.path());
+    let first = key(agent.wait_for(captured).await);
+    agent.stop().await;
+    let mut agent = Agent::start(&config, folder.path());
+    let second = key(agent.wait_for(captured).await);
+    let archive = Archive::open(folder.path()).unwrap();
+    assert_is_pair(&archive, &first, &second, "3 s");
+    // That was all: the cool-down of the first holds.
+    let held = agent
+        .wait_for(|e| matches!(e, Event::Held { .. } | Event::Fired { .. }))
+        .await;
+    assert!(
+        matches!(&held, Event::Held { reason, .. } if reason.contains("cool-down")),
+        "{held:?}"
+    );
+    agent.stop().await;
+    assert_eq!(archive.list(&Filter::default()).unwrap().bundles.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_capture_waits_for_growth_and_counts_towards_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut holder = Holder::start("marker-growth", 150);
+    let config = config("marker-growth", "pair = \"60 MB\"\nlimit = \"2 per day\"");
+    let mut agent = Agent::start(&config, folder.path());
+    let captured = |e: &Event| matches!(e, Event::Captured { .. } | Event::Failed { .. });
+    let Event::Captured { bundle: first, .. } = agent.wait_for(captured).await else {
+        panic!("the first capture failed");
+    };
+    // Neither time nor the trigger that still holds brings the second one about.
+    let held = agent.wait_for(|e| matches!(e, Event::Held { .. })).await;
+    assert!(
+        matches!(&held, Event::Held { reason, .. } if reason.contains("cool-down")),
+        "{held:?}"
+    );
+    assert!(agent.events.is_empty());
+    holder.grow(100);
+    let Event::Captured { bundle: second, .. } = agent.wait_for(captured).await else {
+        panic!("the second capture failed");
+    };
+    let archive = Archive::open(folder.path()).unwrap();
+    assert_is_pair(&archive, &first, &second, "60 MB");
+    let bytes = |key: &str| {
+        archive
+            .bundle(key)
+            .unwrap()
+            .manifest()
+            .unwrap()
+            .process_facts["private_bytes"]
+    };
+    assert!(bytes(&second) - bytes(&first) >= 60e6);
+    // Both count.
+    let held = agent.wait_for(|e| matches!(e, Event::Held { .. })).await;
+    assert!(
+        matches!(&held, Event::Held { reason, .. } if reason.contains("limit of 2 per 1 day")),
+        "{held:?}"
+    );
+    agent.stop().await;
+    assert_eq!(archive.list(&Filter::default()).unwrap().bundles.len(), 2);
+}

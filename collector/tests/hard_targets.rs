@@ -1,4 +1,5 @@
-//! Captures under hard conditions: a full disk, a target that execs all the time, threads that come and go.
+//! Captures under hard conditions: a full disk, a target that execs all the time, threads that come and go, one that
+//! belongs to somebody else or lives in a namespace of its own.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
@@ -44,6 +45,7 @@ fn capture(pid: u32, folder: &Path) -> Result<(), CaptureError> {
         archive: &archive,
         queue: None,
         config: &config,
+        walker: None,
     };
     let target = discover::one(pid).map_err(|_| CaptureError::Exited {
         pid,
@@ -177,4 +179,141 @@ fn init_this_program_and_dead_processes_are_refused() {
     child.wait().unwrap();
     let error = capture(child.id(), folder.path()).unwrap_err();
     assert!(matches!(error, CaptureError::Exited { .. }), "{error}");
+}
+
+/// In a thread of its own, which gives up every right before it captures.
+#[test]
+fn what_may_not_be_captured_says_which_right_is_missing() {
+    const NOBODY: u32 = 65_534;
+    // SAFETY: asks for our own id.
+    if unsafe { libc::geteuid() } != 0 {
+        // Only root can become somebody who may do less.
+        return;
+    }
+    let target = python("import time\nprint('up',flush=True)\ntime.sleep(60)");
+    let pid = target.0.id();
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let place = folder.path().to_owned();
+    let nobody = std::thread::spawn(move || {
+        // SAFETY: the plain call concerns this thread alone, which ends with the test.
+        let left = unsafe {
+            libc::syscall(libc::SYS_setresgid, NOBODY, NOBODY, NOBODY)
+                | libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY)
+        };
+        assert_eq!(left, 0);
+        capture(pid, &place).unwrap_err()
+    });
+    let error = nobody.join().unwrap();
+    assert!(matches!(error, CaptureError::NoMethod { .. }), "{error}");
+    let error = error.to_string();
+    for words in ["not permitted", "CAP_SYS_PTRACE", "not a .NET process"] {
+        assert!(error.contains(words), "{error}");
+    }
+    assert!(is_free(pid));
+    let archive = Archive::open(folder.path()).unwrap();
+    assert_eq!(archive.list(&Filter::default()).unwrap().bundles.len(), 0);
+}
+
+/// A container's first process: it has id 1 inside, and whatever it does not know of it would have to reap.
+#[test]
+fn the_first_process_of_a_pid_namespace_is_captured_and_keeps_no_zombie() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = "import os,signal,time\nborn=[0]\n\
+                   def h(*a): born[0]+=1\n\
+                   signal.signal(signal.SIGCHLD,h)\nprint('up',flush=True)\n\
+                   while True:\n  time.sleep(0.05)\n  print(os.getpid(),born[0],flush=True)";
+    let mut child = Command::new("unshare")
+        .args([
+            "--user",
+            "--map-root-user",
+            "--pid",
+            "--fork",
+            "--kill-child",
+        ])
+        .args(["python3", "-c", program])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("unshare of util-linux is needed by this test");
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "up\n");
+    let outer = Killed(child);
+    let children = |pid: u32| {
+        let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let list = list.unwrap_or_default();
+        list.split_ascii_whitespace()
+            .map(|w| w.parse().unwrap())
+            .collect::<Vec<u32>>()
+    };
+    let [pid] = children(outer.0.id())[..] else {
+        panic!("{:?}", children(outer.0.id()));
+    };
+    for _ in 0..3 {
+        capture(pid, folder.path()).unwrap();
+        assert!(is_free(pid));
+        assert_eq!(children(pid), [0_u32; 0]);
+    }
+    let archive = Archive::open(folder.path()).unwrap();
+    let bundles = archive.list(&Filter::default()).unwrap().bundles;
+    assert_eq!(bundles.len(), 3);
+    for bundle in &bundles {
+        let manifest = bundle.manifest().unwrap();
+        assert_eq!((manifest.pid, manifest.method.as_str()), (pid, "snapshot"));
+    }
+    // It is the first inside, and was told of no child.
+    for _ in 0..60 {
+        line.clear();
+        out.read_line(&mut line).unwrap();
+    }
+    assert_eq!(line, "1 0\n");
+}
+
+#[test]
+fn a_process_without_memory_is_a_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let zombie = Killed(Command::new("true").spawn().unwrap());
+    let pid = zombie.0.id();
+    let until = Instant::now() + Duration::from_secs(30);
+    let is_zombie = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        status.contains("State:\tZ")
+    };
+    while !is_zombie() {
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let error = capture(pid, folder.path()).unwrap_err().to_string();
+    assert!(error.contains(&format!("process {pid}")), "{error}");
+    let archive = Archive::open_or_create(folder.path()).unwrap();
+    assert_eq!(archive.list(&Filter::default()).unwrap().bundles.len(), 0);
+}
+
+/// The id was given to another process between the sample and the capture.
+#[test]
+fn a_reused_id_is_never_captured() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = python("import time\nprint('up',flush=True)\ntime.sleep(60)");
+    let mut sampled = discover::one(target.0.id()).unwrap();
+    sampled.start_ticks -= 1;
+    let archive = Archive::open_or_create(folder.path()).unwrap();
+    for kind in [Kind::Heap, Kind::Full] {
+        let config = CaptureConfig {
+            reserve: Reserve::Bytes(0),
+            ..CaptureConfig::default()
+        };
+        let place = seal::Place {
+            archive: &archive,
+            queue: None,
+            config: &config,
+            walker: None,
+        };
+        let cancel = Cancel::default();
+        let error = seal::capture_once(place, &sampled, None, kind, "test", &cancel, &mut |_| {})
+            .unwrap_err();
+        assert!(matches!(error, CaptureError::Exited { .. }), "{error}");
+    }
+    assert_eq!(archive.list(&Filter::default()).unwrap().bundles.len(), 0);
+    assert!(archive.sweep().unwrap().removed.is_empty());
 }

@@ -371,6 +371,7 @@ fn sealed(pid: u32, folder: &std::path::Path) -> leakhound_archive::Manifest {
         archive: &archive,
         queue: None,
         config: &config,
+        walker: None,
     };
     let target = discover::one(pid).unwrap();
     let cancel = Cancel::default();

@@ -32,6 +32,8 @@ impl Sink for Nowhere {
     }
 }
 
+/// Snapshots between two lines of progress.
+const PROGRESS: usize = 100;
 const PHASES: [&str; 3] = ["before", "during", "after"];
 const BUCKETS_MS: [f64; 10] = [
     0.5,
@@ -154,7 +156,16 @@ fn a_busy_service_loses_no_request_and_leaks_nothing() {
     let latencies: [Mutex<Vec<f64>>; 3] = std::array::from_fn(|_| Mutex::default());
     let failures = Mutex::new(Vec::new());
     let mut pauses = Vec::new();
-    let quiet = Duration::from_millis(1500);
+    // As long a look before and after as the snapshots deserve.
+    let quiet = Duration::from_millis(if snapshots > 100 { 15_000 } else { 1_500 });
+    let gap_ms = |service: &mut leakhound_testbed::Service| {
+        service.refresh().unwrap();
+        let gap_us = service.number("/longest_gap_us").unwrap();
+        service.send("forget").unwrap();
+        gap_us as f64 / 1e3
+    };
+    let mut gaps_ms = [0.0; 3];
+    service.send("forget").unwrap();
     let (before, after) = std::thread::scope(|scope| {
         for n in 0..2_u64 {
             let (phase, ended) = (&phase, &ended);
@@ -181,8 +192,14 @@ fn a_busy_service_loses_no_request_and_leaks_nothing() {
         }
         std::thread::sleep(quiet);
         let before = state(service.pid());
+        gaps_ms[0] = gap_ms(&mut service);
         phase.store(1, Ordering::Relaxed);
-        for _ in 0..snapshots {
+        let begun = Instant::now();
+        for taken in 0..snapshots {
+            if taken > 0 && taken % PROGRESS == 0 {
+                let seconds = begun.elapsed().as_secs_f64();
+                println!("{taken} of {snapshots} snapshots in {seconds:.0} s");
+            }
             let job = Job {
                 target: &target,
                 content: Content::Heap,
@@ -195,9 +212,11 @@ fn a_busy_service_loses_no_request_and_leaks_nothing() {
                 Err(error) => failures.lock().unwrap().push(format!("snapshot: {error}")),
             }
         }
+        gaps_ms[1] = gap_ms(&mut service);
         phase.store(2, Ordering::Relaxed);
         let after = state(service.pid());
         std::thread::sleep(quiet);
+        gaps_ms[2] = gap_ms(&mut service);
         ended.store(true, Ordering::Relaxed);
         (before, after)
     });
@@ -206,21 +225,22 @@ fn a_busy_service_loses_no_request_and_leaks_nothing() {
     pauses.sort_by(f64::total_cmp);
     println!("{before:?} -> {after:?}");
     println!(
-        "{} snapshots, pause in ms: median {:.1}, longest {:.1}; longest gap inside {:.1}",
+        "{} snapshots, pause in ms: median {:.1}, 99% {:.1}, longest {:.1}",
         pauses.len(),
         pauses[pauses.len() / 2],
+        pauses[(pauses.len() - 1) * 99 / 100],
         pauses[pauses.len() - 1],
-        service.number("/longest_gap_us").unwrap() as f64 / 1e3
     );
     let mut sent = 0;
-    for (name, latencies) in PHASES.iter().zip(latencies) {
+    for ((name, latencies), gap_ms) in PHASES.iter().zip(latencies).zip(gaps_ms) {
         let mut all = latencies.into_inner().unwrap();
         sent += all.len() as u64;
         all.sort_by(f64::total_cmp);
         let share = |p: f64| all[((all.len() - 1) as f64 * p) as usize];
         let counts = BUCKETS_MS.map(|limit| all.iter().filter(|ms| **ms < limit).count());
         println!(
-            "{name:7} {:6} requests, ms: median {:.2}, 99% {:.2}, longest {:.2}; below {BUCKETS_MS:?} ms: {counts:?}",
+            "{name:7} {:6} requests, ms: median {:.2}, 99% {:.2}, longest {:.2}; below {BUCKETS_MS:?} ms: {counts:?}; \
+             longest gap seen by a thread of the service {gap_ms:.1}",
             all.len(),
             share(0.5),
             share(0.99),

@@ -121,6 +121,9 @@ pub struct Subject {
     pub captured_at: Option<String>,
     /// Milliseconds since 1970 of the capture; growth is computed from these.
     pub captured_at_ms: Option<i64>,
+    /// Of the second capture of a pair: when the first was taken. Growth is measured from there, not from before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline_at_ms: Option<i64>,
     /// Where the dump was read from.
     pub source: String,
 }

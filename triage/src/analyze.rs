@@ -23,17 +23,28 @@ pub fn analyze(
     request: &Request,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<FactSheet, SubjectError> {
+    progress(Progress {
+        stage: "opening the dump".to_owned(),
+        share: 0.0,
+    });
+    Ok(analyze_subject(request, Subject::open(request)?, progress))
+}
+
+/// Walks a subject that is open already.
+pub fn analyze_subject(
+    request: &Request,
+    subject: Subject,
+    progress: &mut dyn FnMut(Progress),
+) -> FactSheet {
     let mut at = |share: f64, stage: &str| {
         progress(Progress {
             stage: stage.to_owned(),
             share,
         });
     };
-    at(0.0, "opening the dump");
     let Subject {
         image, manifest, ..
-    } = Subject::open(request)?;
-
+    } = subject;
     let mut sheet = blank(request, manifest.as_ref(), &image);
     sheet
         .completeness
@@ -55,7 +66,7 @@ pub fn analyze(
     sheet.completeness.problems.extend(image.memory.problems());
     sheet.completeness.problems.truncate(PROBLEMS_KEPT);
     at(1.0, "done");
-    Ok(sheet)
+    sheet
 }
 
 /// A sheet that knows who and when.

@@ -93,11 +93,21 @@ pub struct Ask {
     pub query: Query,
 }
 
+/// A walk of a process that was never dumped: of its frozen copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalkCopy {
+    /// What the child may use; the "dump" is a core that holds only the threads.
+    pub request: Request,
+    /// Id of the frozen copy, whose memory is read.
+    pub copy: u32,
+}
+
 /// What a child is started for.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Job {
     Walk(Request),
+    WalkCopy(WalkCopy),
     Ask(Ask),
 }
 
@@ -105,6 +115,7 @@ impl Job {
     fn request(&self) -> &Request {
         match self {
             Self::Walk(request) => request,
+            Self::WalkCopy(walk) => &walk.request,
             Self::Ask(ask) => &ask.request,
         }
     }
@@ -189,15 +200,34 @@ pub fn walk(
     cancel: &Arc<AtomicBool>,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<FactSheet, WalkError> {
+    run_walk(&Job::Walk(request.clone()), cancel, progress)
+}
+
+/// As [`walk`], of a frozen copy. Blocks; the copy is the caller's to end.
+///
+/// # Errors
+/// See [`WalkError`].
+pub fn walk_copy(
+    walk: &WalkCopy,
+    cancel: &Arc<AtomicBool>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<FactSheet, WalkError> {
+    run_walk(&Job::WalkCopy(walk.clone()), cancel, progress)
+}
+
+fn run_walk(
+    job: &Job,
+    cancel: &Arc<AtomicBool>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<FactSheet, WalkError> {
     let mut sheet = None;
-    let job = Job::Walk(request.clone());
-    run(&job, ANSWER_LIMIT_BYTES, cancel, progress, &mut |line| {
+    run(job, ANSWER_LIMIT_BYTES, cancel, progress, &mut |line| {
         if let Line::Sheet(answer) = line {
             sheet = Some(*answer);
         }
         sheet.is_some()
     })?;
-    sheet.ok_or_else(|| nothing(request))
+    sheet.ok_or_else(|| nothing(job.request()))
 }
 
 /// Asks one question in a child process and returns the table. Blocks.

@@ -74,7 +74,9 @@ pub fn is_earlier_of_same_process(earlier: &FactSheet, sheet: &FactSheet) -> boo
         && a.node == b.node
         && a.process_started == b.process_started
         && match (a.captured_at_ms, b.captured_at_ms) {
-            (Some(then), Some(now)) => then < now,
+            (Some(then), Some(now)) => {
+                then < now && b.baseline_at_ms.is_none_or(|first| then >= first)
+            }
             _ => false,
         }
 }

@@ -70,6 +70,18 @@ impl Subject {
         })
     }
 
+    /// A frozen copy of a process that was opened already; what it belongs to stands in the manifest that `request` names.
+    ///
+    /// # Errors
+    /// The manifest cannot be read.
+    pub fn frozen(request: &Request, image: ProcessImage) -> Result<Self, SubjectError> {
+        Ok(Self {
+            image,
+            manifest: request.manifest.as_deref().map(read_manifest).transpose()?,
+            live: false,
+        })
+    }
+
     /// A running process that was opened already.
     #[must_use]
     pub fn running(image: ProcessImage) -> Self {

@@ -38,8 +38,14 @@ pub struct Manifest {
     pub pause_ms: Option<f64>,
     /// From the trigger to the sealed bundle, in milliseconds.
     pub total_ms: Option<f64>,
+    /// What it was expected to cost, told before the first byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<PredictionRecord>,
     /// What fired, or that a person asked.
     pub trigger: Option<TriggerRecord>,
+    /// Its part in a pair of captures, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pair: Option<PairRecord>,
     /// The dump file in the bundle, if any.
     pub dump: Option<DumpRecord>,
     /// Facts of the process at capture time under their vocabulary names (`private_bytes`, `rss`, `threads`, …).
@@ -54,6 +60,37 @@ pub struct Manifest {
     pub gc_in_progress: Option<bool>,
     /// Anything that did not go as it should, one sentence each.
     pub warnings: Vec<String>,
+}
+
+/// A capture's part in a pair that was taken so that growth can be judged.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PairRecord {
+    /// `first` or `second`.
+    pub part: String,
+    /// What lies between the two: `10 min`, `200 MB`.
+    pub after: String,
+    /// Of the second: the key of the first one's bundle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<String>,
+    /// Of the second: the moment of the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_at: Option<jiff::Timestamp>,
+}
+
+/// What a capture was expected to cost.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PredictionRecord {
+    /// How long the target may stand still, in milliseconds.
+    pub pause_ms: f64,
+    /// Bytes that must be read from the process.
+    pub memory_bytes: u64,
+    /// Bytes that the sealed dump may need on disk.
+    pub stored_bytes: u64,
+    /// Bytes that may exist twice while a copy-on-write copy is read; absent without a copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy_bytes: Option<u64>,
 }
 
 /// The trigger that fired and the samples that made it fire.

@@ -146,10 +146,7 @@ impl<'a, 'j> Writer<'a, 'j> {
     }
 
     fn check_cancel(&self) -> Result<(), CaptureError> {
-        if self.job.cancel.is_cancelled() {
-            return Err(CaptureError::Cancelled { pid: self.pid() });
-        }
-        Ok(())
+        self.job.cancel.check(self.pid())
     }
 
     /// Copies from memory. `check` is asked before each chunk, `gone` when nothing can be read at a place.

@@ -82,6 +82,24 @@ pub enum CaptureError {
         /// The limit.
         limit_ms: u64,
     },
+    /// The whole capture took too long, although the process ran meanwhile.
+    #[error(
+        "the capture of process {pid} was given up after {limit_ms} ms (capture.max_time); it runs on, nothing was kept"
+    )]
+    TookTooLong {
+        /// Process id.
+        pid: u32,
+        /// The limit.
+        limit_ms: u64,
+    },
+    /// The heap of the frozen copy could not be read.
+    #[error("walking the heap of process {pid}: {reason}")]
+    Walk {
+        /// Process id.
+        pid: u32,
+        /// What the walker said.
+        reason: String,
+    },
     /// Somebody asked for the end.
     #[error("the capture of process {pid} was cancelled; it runs on, nothing was kept")]
     Cancelled {
@@ -134,4 +152,28 @@ pub enum CaptureError {
         /// What failed.
         reason: String,
     },
+}
+
+impl CaptureError {
+    /// No method takes what was asked for from this process; something else may be possible.
+    #[must_use]
+    pub fn is_about_method(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { .. } | Self::NoMethod { .. } | Self::Unfit { .. }
+        )
+    }
+
+    /// The disk has no room, as predicted or as it turned out.
+    #[must_use]
+    pub fn is_lack_of_room(&self) -> bool {
+        match self {
+            Self::NoSpace { .. } => true,
+            Self::Write { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
+            _ => false,
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! What a capture will cost, told before its first byte.
 
-use super::Content;
-use crate::config::Reserve;
+use super::{CaptureError, Content};
+use crate::config::{Reserve, Span};
+use crate::identity::Identity;
 use crate::proc_maps::Mapping;
+use leakhound_rules::units::{format_bytes, format_duration};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -22,6 +24,40 @@ pub struct Estimate {
     pub stored_bytes: u64,
     /// The longest the process may stand still while it is streamed.
     pub pause: Duration,
+}
+
+/// What a capture by one method is going to cost the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// How long it may stand still.
+    pub pause: Duration,
+    /// Bytes that may exist twice while a copy of it is read.
+    pub copy_bytes: Option<u64>,
+}
+
+impl Cost {
+    /// Refuses a pause that is longer than allowed.
+    ///
+    /// # Errors
+    /// [`CaptureError::Refused`], with the figures.
+    pub fn within(
+        self,
+        target: &Identity,
+        estimate: &Estimate,
+        limit: Span,
+    ) -> Result<Self, CaptureError> {
+        if self.pause <= limit.0 {
+            return Ok(self);
+        }
+        Err(CaptureError::Refused {
+            pid: target.pid,
+            reason: format!(
+                "it might stand still for {} because of its {}, and capture.max_pause is {limit}",
+                format_duration(self.pause.as_secs_f64() * 1e3),
+                format_bytes(estimate.memory_bytes as f64)
+            ),
+        })
+    }
 }
 
 /// Predicts from the sizes in smaps.

@@ -1,8 +1,9 @@
 //! Whether there is memory for copy-on-write: while a copy exists, every page that the service writes to exists twice.
 //!
-//! How fast it writes is not told by the kernel without cost (soft-dirty bits write-protect the whole process first), so it is
-//! bounded by what it computes: a thread that only writes to pages it has not touched since the copy was made takes a
-//! fault and a copy for each.
+//! How fast it writes is bounded twice. By what it computes, which costs nothing to know: a thread that only writes to pages
+//! it has not touched since the copy was made takes a fault and a copy for each. Where that bound does not fit, by the pages
+//! that it touches in a moment, read or written. Soft-dirty bits would tell writes alone, but write-protect the whole process
+//! first; bits of reference are set by the processor itself and stop nobody.
 
 use super::estimate::Estimate;
 use crate::proc_maps::Mapping;
@@ -24,6 +25,8 @@ pub struct Situation {
     pub private_bytes: u64,
     /// Processors that the service keeps busy.
     pub processors: f64,
+    /// Bytes that it touches per second, where that was looked at.
+    pub touched_per_s: Option<f64>,
     /// Bytes that it may still take under its own limit, page cache that would give way included; `None` without a limit.
     pub below_limit: Option<u64>,
     /// Bytes that the machine has left.
@@ -34,8 +37,11 @@ pub struct Situation {
 #[must_use]
 pub fn need(situation: &Situation, estimate: &Estimate) -> u64 {
     let seconds = estimate.memory_bytes as f64 / WRITTEN_PER_S;
-    let written = DUPLICATED_PER_S * situation.processors.max(0.05) * seconds;
-    let duplicated = written.min(situation.private_bytes as f64);
+    let computed = DUPLICATED_PER_S * situation.processors.max(0.05);
+    let per_s = situation
+        .touched_per_s
+        .map_or(computed, |t| t.min(computed));
+    let duplicated = (per_s * seconds).min(situation.private_bytes as f64);
     (duplicated + situation.private_bytes as f64 * TABLE_SHARE) as u64
 }
 
@@ -81,6 +87,24 @@ pub fn processors(pid: u32) -> f64 {
     used().saturating_sub(before) as f64 / begun.elapsed().as_nanos() as f64
 }
 
+/// Bytes that a process touches per second, seen for a moment: the referenced pages after all were marked as not referenced.
+/// Walks its page tables twice while it runs. `None` where the kernel does not offer it or does not permit it.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn touched_per_s(pid: u32) -> Option<f64> {
+    const MOMENT: Duration = Duration::from_millis(100);
+    /// proc(5), `clear_refs`: all pages of the process.
+    const ALL_PAGES: &str = "1";
+    std::fs::write(format!("/proc/{pid}/clear_refs"), ALL_PAGES).ok()?;
+    let begun = std::time::Instant::now();
+    std::thread::sleep(MOMENT);
+    let seconds = begun.elapsed().as_secs_f64();
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("Referenced:"))?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kib * 1024.0 / seconds)
+}
+
 /// `MemAvailable` of `/proc/meminfo`.
 #[cfg(target_os = "linux")]
 #[must_use]
@@ -104,6 +128,7 @@ mod tests {
     const CALM: Situation = Situation {
         private_bytes: GB,
         processors: 0.0,
+        touched_per_s: None,
         below_limit: Some(400_000_000),
         available: Some(10 * GB),
     };
@@ -118,6 +143,12 @@ mod tests {
         assert!(need(&busy, &COST) >= GB);
         let why = refuse(&busy, &COST).unwrap_or_default();
         assert!(why.ends_with("its memory limit leaves 400 MB"), "{why}");
+        // It computes without writing much.
+        let reader = Situation {
+            touched_per_s: Some(20e6),
+            ..busy
+        };
+        assert_eq!(refuse(&reader, &COST), None, "{}", need(&reader, &COST));
         let free = Situation {
             below_limit: None,
             ..busy
@@ -129,5 +160,30 @@ mod tests {
         };
         let why = refuse(&crowded, &COST).unwrap_or_default();
         assert!(why.contains("the machine leaves 500 MB"), "{why}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    #[allow(clippy::unwrap_used)]
+    fn what_a_process_touches_is_told_apart_from_what_it_holds() {
+        use std::io::{BufRead, BufReader};
+        const MIB: f64 = 1_048_576.0;
+        let program = "import time\nb=bytearray(96<<20)\nfor i in range(0,len(b),4096): b[i]=1\nprint('up',flush=True)\n\
+                       while True:\n  b[0]=1\n  time.sleep(0.02)";
+        let mut child = std::process::Command::new("python3")
+            .args(["-c", program])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        let touched = touched_per_s(child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Ten moments would touch all that it holds.
+        let touched =
+            touched.expect("/proc/PID/clear_refs can be written by the owner of a process");
+        assert!(touched > 0.0 && touched < 48.0 * 10.0 * MIB, "{touched}");
     }
 }

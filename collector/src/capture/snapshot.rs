@@ -27,17 +27,24 @@ pub mod reap;
 #[cfg(target_arch = "x86_64")]
 mod seccomp;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod walk;
+#[cfg(target_arch = "x86_64")]
 mod write;
 
-use super::estimate::Estimate;
+use super::estimate::{Cost, Estimate};
 use super::headroom::{self, Situation};
 use super::{CaptureError, CaptureMethod, Captured, Content, Job, Progress, Sink};
 use crate::config::CaptureConfig;
 use crate::identity::Identity;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The method's name in manifests and logs.
 pub const NAME: &str = "snapshot";
+
+/// How long a small process stands still, and how much longer for each resident gigabyte: the kernel copies page tables.
+const PAUSE_LEAST: Duration = Duration::from_millis(15);
+const PAUSE_PER_GB: Duration = Duration::from_millis(12);
 
 /// Instants of a snapshot, in order, for tests that end the collector there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,8 +103,8 @@ impl CaptureMethod for Snapshot {
         &self,
         target: &Identity,
         estimate: &Estimate,
-        _: &CaptureConfig,
-    ) -> Result<(), CaptureError> {
+        config: &CaptureConfig,
+    ) -> Result<Cost, CaptureError> {
         let pid = target.pid;
         let maps = crate::proc_maps::of_process(pid).map_err(|source| CaptureError::Read {
             pid,
@@ -110,22 +117,34 @@ impl CaptureMethod for Snapshot {
             let cache = facts.get("limit_file").unwrap_or(0.0);
             (limit - used + cache).max(0.0) as u64
         });
-        let situation = Situation {
+        let mut situation = Situation {
             private_bytes: headroom::private_bytes(&maps),
             processors: headroom::processors(pid),
+            touched_per_s: None,
             below_limit,
             available: headroom::available(),
         };
+        let mut refusal = headroom::refuse(&situation, estimate);
+        if refusal.is_some() {
+            // What it computes allows for too much: what it touches may be less, but a look at that costs.
+            situation.touched_per_s = headroom::touched_per_s(pid);
+            refusal = headroom::refuse(&situation, estimate);
+        }
         let need_bytes = headroom::need(&situation, estimate);
         tracing::debug!(pid, ?situation, need_bytes, "Room for copy-on-write");
-        match headroom::refuse(&situation, estimate) {
-            None => Ok(()),
-            Some(reason) => Err(CaptureError::Unfit {
+        if let Some(reason) = refusal {
+            return Err(CaptureError::Unfit {
                 pid,
                 method: NAME,
                 reason,
-            }),
+            });
         }
+        let resident: u64 = maps.iter().map(|m| m.entry.rss).sum();
+        let cost = Cost {
+            pause: PAUSE_LEAST + PAUSE_PER_GB.mul_f64(resident as f64 / 1e9),
+            copy_bytes: Some(need_bytes),
+        };
+        cost.within(target, estimate, config.max_pause)
     }
 
     fn permitted(&self, target: &Identity) -> Result<(), String> {

@@ -5,7 +5,8 @@
 
 use super::core_file::{self, ProcessNotes};
 use super::core_writer::{LivePages, Writer, process_notes, same_process};
-use super::estimate::Estimate;
+use super::estimate::{Cost, Estimate};
+use super::gc_gate::GcGate;
 use super::plan;
 use super::stop::{StopError, Stopped};
 use super::{CaptureError, CaptureMethod, Captured, Content, Job, Progress, Sink, Step};
@@ -15,6 +16,7 @@ use crate::identity::Identity;
 use crate::proc_maps;
 use std::fs::{self, File};
 use std::io;
+use std::time::Instant;
 
 /// The method.
 #[derive(Debug)]
@@ -35,19 +37,12 @@ impl CaptureMethod for StopAndStream {
         target: &Identity,
         estimate: &Estimate,
         config: &CaptureConfig,
-    ) -> Result<(), CaptureError> {
-        let limit = config.max_pause;
-        if estimate.pause <= limit.0 {
-            return Ok(());
-        }
-        Err(CaptureError::Refused {
-            pid: target.pid,
-            reason: format!(
-                "it might stand still for {:.0} s while {} bytes are read, and capture.max_pause is {limit}",
-                estimate.pause.as_secs_f64(),
-                estimate.memory_bytes
-            ),
-        })
+    ) -> Result<Cost, CaptureError> {
+        let cost = Cost {
+            pause: estimate.pause,
+            copy_bytes: None,
+        };
+        cost.within(target, estimate, config.max_pause)
     }
 
     fn permitted(&self, target: &Identity) -> Result<(), String> {
@@ -105,7 +100,18 @@ fn run(
         done_bytes: 0,
         total_bytes: 0,
     });
-    let stopped = Stopped::stop(pid, job.config.stop_timeout.0)?;
+    let gate = GcGate::open(job.target);
+    let until = Instant::now() + job.config.gc_wait.0;
+    let (stopped, gc_in_progress) = loop {
+        gate.wait(until, job.cancel);
+        job.cancel.check(pid)?;
+        let stopped = Stopped::stop(pid, job.config.stop_timeout.0)?;
+        let collecting = gate.in_progress();
+        // It began between the look and the stop: the target goes on, and is asked again.
+        if collecting != Some(true) || Instant::now() >= until {
+            break (stopped, collecting);
+        }
+    };
     same_process(job.target, "while it was being stopped")?;
     let auxv = fs::read(format!("/proc/{pid}/auxv")).map_err(read("auxv"))?;
     // AT_RANDOM and the load addresses change with every exec.
@@ -169,6 +175,6 @@ fn run(
         pause: Some(pause),
         maps,
         warnings,
-        ..Captured::default()
+        gc_in_progress,
     })
 }

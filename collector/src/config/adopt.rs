@@ -11,7 +11,8 @@ use std::path::PathBuf;
 pub struct AdoptConfig {
     /// Folders to watch, absolute, without their subfolders. Default none.
     pub folders: Vec<PathBuf>,
-    /// File names to look at. Default `["*.dmp", "*.core", "core", "core.*", "coredump*"]`.
+    /// File names to look at. Default `["*.dmp", "*.core", "core", "core.*", "core_*", "coredump*", "*_20*:*:*.*"]`; the
+    /// last one is ProcDump for Linux.
     pub names: Vec<Pattern>,
     /// What becomes of the original: `keep` (default) or `remove` once the bundle is sealed.
     pub original: Original,
@@ -29,9 +30,17 @@ impl Default for AdoptConfig {
     fn default() -> Self {
         Self {
             folders: Vec::new(),
-            names: ["*.dmp", "*.core", "core", "core.*", "coredump*"]
-                .map(Pattern::new)
-                .to_vec(),
+            names: [
+                "*.dmp",
+                "*.core",
+                "core",
+                "core.*",
+                "core_*",
+                "coredump*",
+                "*_20*:*:*.*",
+            ]
+            .map(Pattern::new)
+            .to_vec(),
             original: Original::Keep,
             settle: Span::seconds(5),
             poll: Span::seconds(30),

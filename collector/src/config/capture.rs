@@ -20,6 +20,11 @@ pub struct CaptureConfig {
     /// The longest time a target may stand still; a capture that would take longer is given up and the
     /// target goes on. Default `"60 s"`.
     pub max_pause: Span,
+    /// The longest time a capture may take in all, the target running; then it is given up. Default `"30 min"`.
+    pub max_time: Span,
+    /// Where the disk has no room for a dump, take a lesser kind instead (full, heap, structure, facts) and say so; without
+    /// it the capture is refused. Default true.
+    pub step_down: bool,
     /// How long to wait for all threads to stop. Default `"2 s"`.
     pub stop_timeout: Span,
     /// How long to wait for a moment at which the garbage collector moves nothing; then the capture is taken anyway
@@ -47,6 +52,8 @@ impl Default for CaptureConfig {
             limit: None,
             concurrent: 1,
             max_pause: Span::seconds(60),
+            max_time: Span::seconds(1800),
+            step_down: true,
             stop_timeout: Span::seconds(2),
             gc_wait: Span::seconds(2),
             runtime_timeout: Span::seconds(600),

@@ -1,7 +1,7 @@
 //! `[[service]]`: whom to watch, when to capture, whom to tell.
 
 use super::error::Problems;
-use super::value::{CountLimit, Located, Pattern, Span};
+use super::value::{CountLimit, Located, Pair, Pattern, Span};
 use crate::trigger;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +39,12 @@ pub struct ServiceConfig {
     pub limit: CountLimit,
     /// Destinations (`[[notify]]` names) that get its diagnoses. Default: all.
     pub notify: Option<Vec<String>>,
-    /// What a dump holds: `heap` (default) or `full`.
+    /// Take a second capture after each that a trigger began, so that growth can be judged: after a time span such as
+    /// `"10 min"`, or when so many bytes were added, such as `"200 MB"`. It needs no cool-down and counts towards `limit`.
+    /// Default none; a trigger may have its own.
+    pub pair: Option<Pair>,
+    /// What a dump holds: `heap` (default), `full`, `structure` (no contents of strings and arrays), or `facts` (no dump,
+    /// only what a walk of the process gives).
     pub kind: Kind,
     /// When to capture. Default: four times its own average of 7 days, or 90% of its limit.
     pub trigger: Vec<TriggerConfig>,
@@ -64,6 +69,7 @@ impl Default for ServiceConfig {
                 per: std::time::Duration::from_secs(86_400),
             },
             notify: None,
+            pair: None,
             kind: Kind::Heap,
             trigger: Vec::new(),
             rules: BTreeMap::new(),
@@ -92,6 +98,7 @@ impl ServiceConfig {
             .map(|(name, when)| TriggerConfig {
                 name: (*name).to_owned(),
                 when: (*when).into(),
+                pair: None,
             })
             .collect()
     }
@@ -140,6 +147,9 @@ pub struct TriggerConfig {
     pub name: String,
     /// Expression over live facts, `private_bytes > 1.5 GB for 30 s`.
     pub when: Located,
+    /// As `pair` of the service, for captures of this trigger.
+    #[serde(default)]
+    pub pair: Option<Pair>,
 }
 
 /// What a dump holds.
@@ -211,10 +221,18 @@ fn check_one(key: &str, service: &ServiceConfig, problems: &mut Problems) {
     }
     if !crate::capture::is_available(service.kind) {
         let message = format!(
-            "no capture method of this version writes `{}`; write `heap` or `full`",
+            "no capture method of this machine writes `{}`; write `heap` or `full`",
             service.kind.as_str()
         );
         problems.push(format!("{key}.kind"), message, None, None);
+    }
+    let pairs = service.pair.is_some() || service.trigger.iter().any(|t| t.pair.is_some());
+    if pairs && service.limit.count < 2 {
+        let message = format!(
+            "a second capture counts towards `limit`, which is {}: there would never be one",
+            service.limit
+        );
+        problems.push(format!("{key}.pair"), message, None, None);
     }
     let mut seen = BTreeSet::new();
     for (index, config) in service.trigger.iter().enumerate() {

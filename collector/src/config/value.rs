@@ -172,6 +172,41 @@ impl fmt::Display for CountLimit {
     }
 }
 
+/// What a second capture waits for after a first: a time span or a growth, `"10 min"` or `"200 MB"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pair {
+    /// So long after the first.
+    After(Span),
+    /// So many private bytes more than at the first.
+    Grown(Size),
+}
+
+impl<'de> Deserialize<'de> for Pair {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        let quantity = Quantity::parse(&text).map_err(D::Error::custom)?;
+        match (quantity.kind, quantity.value as u64) {
+            (Some(Kind::Duration), ms @ 1000..) => Ok(Self::After(Span(Duration::from_millis(ms)))),
+            (Some(Kind::Bytes), bytes @ 1..) => Ok(Self::Grown(Size(bytes))),
+            _ => Err(D::Error::custom(format!(
+                "`{text}` says not when the second capture follows: write a time span of at least 1 s such as `10 min`, or a growth such as `200 MB`"
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::After(span) => span.fmt(f),
+            Self::Grown(size) => f.write_str(&format_exact(Quantity {
+                value: size.0 as f64,
+                kind: Some(Kind::Bytes),
+            })),
+        }
+    }
+}
+
 /// A name to compare with, in which `*` stands for any characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(String);

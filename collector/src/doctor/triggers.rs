@@ -104,6 +104,7 @@ mod tests {
             service.trigger.push(TriggerConfig {
                 name: when.to_owned(),
                 when: when.into(),
+                pair: None,
             });
         };
         trigger("private_bytes > 1 GB or cpu > 50% or managed.gen2 > 1 GB");

@@ -45,7 +45,7 @@ pub use error::DumpError;
 pub use image::{AddressKind, AddressRange, Arch, MappedFile, Module, Os, ProcessImage, Thread};
 pub use limits::Limits;
 #[cfg(target_os = "linux")]
-pub use live::{LiveOptions, live, live_with};
+pub use live::{LiveOptions, frozen, live, live_with};
 pub use memory::{Memory, MemoryExt, Region};
 pub use module_files::{FileSearch, ModuleFile, ModuleFiles, Proof};
 pub use overlay::FileOverlay;

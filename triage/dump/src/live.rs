@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::elf::{AT_NULL, module};
+use crate::elf::{AT_NULL, core, module};
 use crate::error::DumpError;
 use crate::fields::u64_at;
 use crate::image::{Arch, Os, ProcessImage, Thread};
@@ -20,6 +20,7 @@ use crate::limits::{Limits, admit};
 use crate::maps::MapLine;
 use crate::memory::{Memory, Region};
 use crate::module_files::{FileSearch, ModuleFiles};
+use leakhound_archive::ReadAt;
 
 /// Most that one system call is asked for.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -99,6 +100,25 @@ pub fn live_with(pid: u32, options: &LiveOptions) -> Result<ProcessImage, DumpEr
         folders: Vec::new(),
     };
     image.module_files = Some(Arc::new(ModuleFiles::new(search, limits)));
+    Ok(image)
+}
+
+/// Opens a frozen copy of a process, made by `clone` and never run: its memory through `/proc/COPY/mem`, which is open
+/// afterwards; the threads as `notes` has them, a core without memory, since a copy has but one.
+///
+/// # Errors
+/// As [`live`], and what is wrong with the notes.
+pub fn frozen(copy: u32, notes: &dyn ReadAt) -> Result<ProcessImage, DumpError> {
+    let options = LiveOptions {
+        threads: false,
+        hold: true,
+        ..LiveOptions::default()
+    };
+    let mut image = live_with(copy, &options)?;
+    let notes = core::notes(notes, &options.limits)?;
+    image.pid = notes.pid;
+    image.threads = notes.threads;
+    image.warnings.extend(notes.warnings);
     Ok(image)
 }
 

@@ -1,6 +1,6 @@
 //! The child's side: reads its job, confines itself, reads the dump, answers.
 
-use super::{Ask, Job, Line, Modules, Progress, Request};
+use super::{Ask, Job, Line, Modules, Progress, Request, WalkCopy};
 use crate::explore::table::Row;
 use crate::subject::{self, Subject};
 use crate::{analyze, explore, sandbox};
@@ -33,17 +33,26 @@ pub fn serve() -> u8 {
         }
     };
     die_with_parent();
-    // A running process is opened while that is still allowed; from then on it is read through what is open.
-    let (request, live) = match &job {
-        Job::Walk(request) => (request, None),
-        Job::Ask(ask) => (&ask.request, ask.process.map(open_live)),
+    // A process is opened while that is still allowed; from then on it is read through what is open.
+    let live = match &job {
+        Job::Walk(_) => None,
+        Job::WalkCopy(walk) => Some(open_copy(walk)),
+        Job::Ask(ask) => ask.process.map(open_live),
     };
-    confine(request, live.is_some());
-    let outcome = match &job {
-        Job::Walk(request) => analyze::analyze(request, &mut |step| say(&Line::Progress(step)))
-            .map(|sheet| say(&Line::Sheet(Box::new(sheet))))
-            .map_err(|error| error.to_string()),
-        Job::Ask(ask) => answer(ask, live),
+    confine(job.request(), live.is_some());
+    let mut at = |step| say(&Line::Progress(step));
+    let sheet = |sheet| say(&Line::Sheet(Box::new(sheet)));
+    let outcome = match (&job, live) {
+        (Job::Ask(ask), live) => answer(ask, live),
+        (Job::WalkCopy(WalkCopy { request, .. }), Some(image)) => image
+            .map_err(|error| error.to_string())
+            .and_then(|image| Subject::frozen(request, image).map_err(|error| error.to_string()))
+            .map(|subject| sheet(analyze::analyze_subject(request, subject, &mut at))),
+        (Job::Walk(request) | Job::WalkCopy(WalkCopy { request, .. }), _) => {
+            analyze::analyze(request, &mut at)
+                .map(sheet)
+                .map_err(|error| error.to_string())
+        }
     };
     match outcome {
         Ok(()) => 0,
@@ -129,6 +138,24 @@ fn open_live(pid: u32) -> Result<ProcessImage, DumpError> {
         ..leakhound_dump::LiveOptions::default()
     };
     leakhound_dump::live_with(pid, &options)
+}
+
+#[cfg(target_os = "linux")]
+fn open_copy(walk: &WalkCopy) -> Result<ProcessImage, DumpError> {
+    let path = &walk.request.dump;
+    let notes =
+        leakhound_archive::read_at::PlainFile::open(path).map_err(|source| DumpError::Read {
+            origin: path.clone(),
+            what: "the threads of the copy",
+            offset: 0,
+            error: source,
+        })?;
+    leakhound_dump::frozen(walk.copy, &notes)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_copy(walk: &WalkCopy) -> Result<ProcessImage, DumpError> {
+    Err(DumpError::NoProcess { pid: walk.copy })
 }
 
 #[cfg(not(target_os = "linux"))]

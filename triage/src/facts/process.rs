@@ -11,6 +11,11 @@ pub fn write(manifest: &Manifest, sheet: &mut FactSheet) {
     subject.pid = manifest.pid;
     subject.process_started = manifest.process_started.map(|t| t.to_string());
     subject.captured_at = manifest.captured_at.map(|t| t.to_string());
+    subject.baseline_at_ms = manifest
+        .pair
+        .as_ref()
+        .and_then(|p| p.first_at)
+        .map(|t| t.as_millisecond());
     subject.captured_at_ms = manifest.captured_at.map(|t| t.as_millisecond());
     for (name, value) in &manifest.process_facts {
         let Some(fact) = vocabulary::fact_named(name) else {

@@ -148,9 +148,7 @@ fn freeze(order: &Order<'_, '_>) -> Result<(Frozen, Late), CaptureError> {
     let until = Instant::now() + job.config.gc_wait.0;
     let (mut stopped, gc_in_progress, auxv, urgent) = loop {
         gate.wait(until, job.cancel);
-        if job.cancel.is_cancelled() {
-            return Err(CaptureError::Cancelled { pid });
-        }
+        job.cancel.check(pid)?;
         let urgent = Urgent::begin();
         let stopped = Stopped::halt(pid, job.config.stop_timeout.0)?;
         (order.ground.observe)(Stage::Stopped);

@@ -1,4 +1,4 @@
-//! A capture from the look at the target to the last byte: prepares, has the copy made, writes it.
+//! A snapshot from the look at the target to the end of its copy: prepares, has the copy made, has it written or walked.
 
 use super::freeze::{self, Frozen, Order};
 use super::gadgets;
@@ -17,12 +17,61 @@ use std::fs::{self, File};
 use std::io;
 use std::sync::mpsc;
 
+/// A frozen copy and what was known before it was made.
+pub(super) struct Copied<'a> {
+    pub frozen: &'a Frozen,
+    /// Notes of the target, its `auxv` included.
+    pub notes: ProcessNotes,
+    /// Mappings of the copy, with the sizes that the target told.
+    maps: Vec<Mapping>,
+    /// Mappings of the copy, with the sizes of the copy.
+    own_maps: Vec<Mapping>,
+    before: &'a [Mapping],
+}
+
+impl Copied<'_> {
+    /// What the capture found besides the bytes.
+    pub fn captured(&self, more_warnings: impl IntoIterator<Item = String>) -> Captured {
+        let mut warnings = self.frozen.warnings.clone();
+        warnings.extend(more_warnings);
+        warnings.extend(withheld(self.before, &self.own_maps));
+        Captured {
+            pause: Some(self.frozen.pause),
+            maps: self.maps.clone(),
+            warnings,
+            gc_in_progress: self.frozen.gc_in_progress,
+        }
+    }
+
+    /// Threads, files and `auxv` as the notes of a core.
+    pub fn core_notes(&self) -> Vec<u8> {
+        let threads: Vec<_> = self.frozen.threads.iter().collect();
+        core_file::notes(&self.notes, &threads, &self.own_maps)
+    }
+}
+
+/// Writes the copy as a core.
 pub(super) fn capture(
     job: &Job<'_>,
     sink: &mut (dyn Sink + Send),
     progress: &mut (dyn FnMut(Progress) + Send),
     observe: fn(Stage),
 ) -> Result<Captured, CaptureError> {
+    let (mut captured, late) = with_copy(job, progress, observe, |copied, progress| {
+        write(job, copied, sink, progress, observe)
+    })?;
+    captured.warnings.extend(late);
+    Ok(captured)
+}
+
+/// Has a copy of the target made, gives it to `work` in a thread of low priority, and ends it. Also says what went wrong
+/// at its end.
+pub(super) fn with_copy<T: Send>(
+    job: &Job<'_>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+    observe: fn(Stage),
+    work: impl FnOnce(&Copied<'_>, &mut (dyn FnMut(Progress) + Send)) -> Result<T, CaptureError> + Send,
+) -> Result<(T, Vec<String>), CaptureError> {
     let pid = job.target.pid;
     let read = |what| move |source| CaptureError::Read { pid, what, source };
     let unfit = |reason: &str| CaptureError::Unfit {
@@ -78,45 +127,68 @@ pub(super) fn capture(
         let outcome = match is_ready.recv() {
             Ok(Ok(frozen)) => {
                 let finish: mpsc::Sender<()> = finish;
-                let written = priority::with_low(|| {
-                    write(job, &frozen, &maps, notes, sink, progress, observe)
+                let done = priority::with_low(|| {
+                    let copied = look(pid, &frozen, &maps, notes)?;
+                    work(&copied, progress)
                 });
                 drop(finish);
-                written.unwrap_or_else(|| Err(panicked()))
+                done.unwrap_or_else(|| Err(panicked()))
             }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(panicked()),
         };
         let late = holder.join().map_err(|_| panicked())?;
-        outcome.map(|mut captured| {
-            captured.warnings.extend(late);
-            captured
-        })
+        outcome.map(|done| (done, late))
+    })
+}
+
+/// The copy was not killed meanwhile.
+pub(super) fn still_there(pid: u32, copy: u32) -> Result<(), CaptureError> {
+    if identity::is_alive(copy) {
+        return Ok(());
+    }
+    Err(CaptureError::SnapshotLost { pid })
+}
+
+fn look<'a>(
+    pid: u32,
+    frozen: &'a Frozen,
+    before: &'a [Mapping],
+    notes: ProcessNotes,
+) -> Result<Copied<'a>, CaptureError> {
+    let copy = frozen.copy;
+    // A copy that was killed meanwhile has no mappings, which is not an answer.
+    let maps = proc_maps::of_process(copy);
+    still_there(pid, copy)?;
+    let own_maps = maps.map_err(|source| CaptureError::Read {
+        pid,
+        what: "smaps of its copy",
+        source,
+    })?;
+    Ok(Copied {
+        frozen,
+        notes: ProcessNotes {
+            auxv: frozen.auxv.clone(),
+            ..notes
+        },
+        maps: with_sizes(own_maps.clone(), before),
+        own_maps,
+        before,
     })
 }
 
 fn write(
     job: &Job<'_>,
-    frozen: &Frozen,
-    before: &[Mapping],
-    notes: ProcessNotes,
+    copied: &Copied<'_>,
     sink: &mut (dyn Sink + Send),
     progress: &mut (dyn FnMut(Progress) + Send),
     observe: fn(Stage),
 ) -> Result<Captured, CaptureError> {
     let pid = job.target.pid;
-    let copy = frozen.copy;
+    let copy = copied.frozen.copy;
+    let maps = &copied.own_maps;
     let read = |what| move |source| CaptureError::Read { pid, what, source };
-    let gone = || {
-        if identity::is_alive(copy) {
-            return Ok(());
-        }
-        Err(CaptureError::SnapshotLost { pid })
-    };
-    // A copy that was killed meanwhile has no mappings, which is not an answer.
-    let maps = proc_maps::of_process(copy).map_err(read("smaps of its copy"));
-    gone()?;
-    let maps = maps?;
+    let gone = || still_there(pid, copy);
     let mut pages = LivePages::of_copy(copy, pid).map_err(read("pagemap of its copy"))?;
     let single_file = job.target.dotnet.as_ref().is_some_and(|d| d.single_file);
     let executable = fs::read_link(format!("/proc/{copy}/exe")).ok();
@@ -124,19 +196,13 @@ fn write(
         .as_ref()
         .filter(|_| single_file)
         .and_then(|e| e.to_str());
-    let plan = plan::plan(&maps, job.content, bundle, &mut pages);
-    let notes = ProcessNotes {
-        auxv: frozen.auxv.clone(),
-        ..notes
-    };
-    let threads: Vec<_> = frozen.threads.iter().collect();
-    let notes = core_file::notes(&notes, &threads, &maps);
-    let layout = core_file::layout(&plan, &notes).map_err(read("its layout"))?;
+    let plan = plan::plan(maps, job.content, bundle, &mut pages);
+    let layout = core_file::layout(&plan, &copied.core_notes()).map_err(read("its layout"))?;
     let memory = File::open(format!("/proc/{copy}/mem")).map_err(read("memory of its copy"))?;
 
     let mut writer = Writer::new(job, sink, progress, layout.total_bytes);
     if job.content == Content::Structure {
-        let redactor = Redactor::new(copy, &maps);
+        let redactor = Redactor::new(copy, maps);
         writer.redact(redactor.map_err(|reason| CaptureError::Refused { pid, reason })?);
     }
     writer.put(&layout.head)?;
@@ -146,22 +212,14 @@ fn write(
         let segment = &plan.segments[*index];
         for piece in &segment.pieces {
             if segment.is_deferred() {
-                writer.copy_file(piece, &plan, &maps, &pages)?;
+                writer.copy_file(piece, &plan, maps, &pages)?;
             } else {
                 writer.copy_memory(piece, &memory, &|| Ok(()), &gone)?;
             }
         }
     }
-    let mut warnings = frozen.warnings.clone();
-    warnings.extend(plan.warnings);
-    warnings.extend(writer.warnings());
-    warnings.extend(withheld(before, &maps));
-    Ok(Captured {
-        pause: Some(frozen.pause),
-        maps: with_sizes(maps, before),
-        warnings,
-        gc_in_progress: frozen.gc_in_progress,
-    })
+    let written = writer.warnings();
+    Ok(copied.captured(plan.warnings.into_iter().chain(written)))
 }
 
 /// A copy has page tables for private memory only, and shares all of it: what is resident, private and dirty is told by

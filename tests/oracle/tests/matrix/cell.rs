@@ -181,6 +181,7 @@ fn capture(pid: u32, folder: &Path) -> PathBuf {
         archive: &archive,
         queue: None,
         config: &config,
+        walker: None,
     };
     let target = discover::one(pid).unwrap();
     let cancel = Cancel::default();

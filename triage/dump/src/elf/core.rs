@@ -28,11 +28,7 @@ pub fn open(source: Arc<dyn ReadAt>, limits: &Limits) -> Result<ProcessImage, Du
     let header = Header::read(&*source, limits)?;
     let mut warnings = Vec::new();
     let headers = program_headers(&*source, &header, &mut warnings)?;
-    let mut notes = CoreNotes::default();
-    for h in headers.iter().filter(|h| h.kind == PT_NOTE) {
-        let bytes = note_segment(&*source, h, limits, &mut warnings)?;
-        notes.add(&bytes, header.arch, limits)?;
-    }
+    let mut notes = read_notes(&*source, &header, &headers, limits)?;
     warnings.append(&mut notes.warnings);
     let segments = load_segments(&headers, notes.zero_tails, &mut warnings);
     let (segments, arranged) = arrange(segments, source.len());
@@ -59,20 +55,48 @@ pub fn open(source: Arc<dyn ReadAt>, limits: &Limits) -> Result<ProcessImage, Du
         warnings
             .push("No thread records (NT_PRSTATUS): stacks cannot be used as roots.".to_owned());
     }
-    let pid = notes.pid.or(notes.threads.first().map(|t| t.os_id));
-    for thread in &mut notes.threads {
-        if Some(thread.os_id) == pid && thread.name.is_none() {
-            thread.name.clone_from(&notes.process_name);
-        }
-    }
     let mut image = ProcessImage::new(Os::Linux, header.arch, Arc::new(memory));
-    image.pid = pid;
+    image.pid = notes.pid;
     image.modules = modules;
     image.mapped_files = notes.mapped_files;
     image.threads = notes.threads;
     image.auxv = notes.auxv;
     image.warnings = warnings;
     Ok(image)
+}
+
+/// The notes of a core, whether or not there is memory in it.
+///
+/// # Errors
+/// The ELF header or the program headers cannot be read, a count exceeds its limit, or the machine is unknown.
+pub fn notes(source: &dyn ReadAt, limits: &Limits) -> Result<CoreNotes, DumpError> {
+    let header = Header::read(source, limits)?;
+    let mut warnings = Vec::new();
+    let headers = program_headers(source, &header, &mut warnings)?;
+    let mut notes = read_notes(source, &header, &headers, limits)?;
+    notes.warnings.splice(0..0, warnings);
+    Ok(notes)
+}
+
+fn read_notes(
+    source: &dyn ReadAt,
+    header: &Header,
+    headers: &[ProgramHeader],
+    limits: &Limits,
+) -> Result<CoreNotes, DumpError> {
+    let (mut notes, mut warnings) = (CoreNotes::default(), Vec::new());
+    for h in headers.iter().filter(|h| h.kind == PT_NOTE) {
+        let bytes = note_segment(source, h, limits, &mut warnings)?;
+        notes.add(&bytes, header.arch, limits)?;
+    }
+    notes.warnings.splice(0..0, warnings);
+    notes.pid = notes.pid.or(notes.threads.first().map(|t| t.os_id));
+    for thread in &mut notes.threads {
+        if Some(thread.os_id) == notes.pid && thread.name.is_none() {
+            thread.name.clone_from(&notes.process_name);
+        }
+    }
+    Ok(notes)
 }
 
 /// The part of the ELF header that matters.

@@ -29,26 +29,29 @@ const EVERY_MOST: Duration = Duration::from_secs(3600);
 
 /// Live values of services, like `top`, and what their triggers say about them. A dry run: nothing is captured.
 ///
-/// Without PID or NAME it watches what the agent's configuration names, with its triggers, and with averages that reach back
-/// into the agent's history. Averages and slopes need some samples first: until then they are unknown, and unknown never fires.
+/// Without PID or NAME it watches what the agent's configuration names, with its triggers, and with averages that reach
+/// back into the agent's history. Averages and slopes need some samples first: until then they are unknown, and unknown
+/// never fires.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Columns: private bytes and their growth per hour, resident memory, share of the limit, processor use (100% is one core), threads,
-descriptors, the managed heap, and objects that wait for the finalizer. The last two are read from the running process without
-a pause; `leakhound doctor` says why they may be missing.
+Columns: private bytes, resident memory, growth of the former per hour, share of the limit,
+processor use (100% is one core), threads, descriptors, the managed heap, and objects that wait
+for the finalizer. The last two are read from the running process without a pause; `leakhound
+doctor` says why they may be missing.
 
-Under each process stand its triggers: `FIRES`, `no`, `unknown`, or how long a `for` has held; then each comparison with its
-value and its threshold now. `fired 2 times` counts how often it would have captured, cool-downs and limits aside.
+Under each process stand its triggers: `FIRES`, `no`, `unknown`, or how long a `for` has held;
+then each comparison with its value and its threshold now. `fired 2 times` counts how often it
+would have captured, cool-downs and limits aside.
 
 Examples:
-  leakhound watch                                        what the agent would do, by /etc/leakhound/leakhound.toml
-  leakhound watch --config new.toml                      try a configuration before it goes live
-  leakhound watch 4711                                   one process, with the default triggers
-  leakhound watch Shop.Cart 'Shop.Orders*'               by name: assembly, executable or comm
+  leakhound watch                            what the agent would do, by its configuration
+  leakhound watch --config new.toml          try a configuration before it goes live
+  leakhound watch 4711                       one process, with the default triggers
+  leakhound watch Shop.Cart 'Shop.Orders*'   by name: assembly, executable or comm
   leakhound watch 4711 --when 'private_bytes > steps(1 GB, 2 GB, 3 GB)'
-  leakhound watch Shop.Cart --when 'private_bytes > 2 * siblings(private_bytes) for 1 min'
-  leakhound watch 4711 --when 'managed.finalizer_ready > 10_000 or cpu.machine > 80% for 30 s'
-  leakhound watch --format json --every '10 s' | jq '.processes[] | {pid, rss: .facts.rss}'
+  leakhound watch Shop.Cart --when 'rss > 2 * siblings(rss) for 1 min'
+  leakhound watch 4711 --when 'managed.gen2 > 1 GB or cpu.machine > 80% for 30 s'
+  leakhound watch '*' --format json --every '10 s' | jq '.processes[] | {pid, rss: .facts.rss}'
 
 `leakhound rules facts` lists every fact that a trigger may name: those marked live.")]
 pub struct Args {

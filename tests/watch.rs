@@ -326,3 +326,23 @@ fn terminal() -> (std::fs::File, OwnedFd) {
         )
     }
 }
+
+#[test]
+fn every_expression_of_the_manual_is_a_trigger() {
+    let manual = include_str!("../docs/triggers.md");
+    let mut read = 0;
+    for line in manual.lines().filter(|l| l.starts_with("| ")) {
+        // The cell on the right; what is on the left is ProcDump's, or plain words.
+        let cell = line.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        for text in cell.split('`').skip(1).step_by(2) {
+            if text == "write" || text.starts_with("limit = ") {
+                continue;
+            }
+            let trigger = leakhound_rules::Trigger::parse(text)
+                .unwrap_or_else(|error| panic!("docs/triggers.md: {error}"));
+            assert!(trigger.facts_never_live().is_empty(), "{text}");
+            read += 1;
+        }
+    }
+    assert!(read > 30, "{read}");
+}

@@ -20,6 +20,8 @@ use std::time::Instant;
 
 /// Live managed values that are read of every .NET process, whatever its triggers name.
 const SHOWN: [&str; 2] = ["managed.heap", "managed.finalizer_ready"];
+/// Why a process has none.
+const NO_RUNTIME: &str = "no .NET runtime was found in it";
 /// Span over which growth is shown.
 const GROWTH_MS: u64 = 10 * 60 * 1000;
 
@@ -272,10 +274,12 @@ impl Watched {
             let fires = decision.truth.is_true();
             // Before steps are marked: what is shown is what made it fire.
             let readings = self.target.readings(plan, index, past);
-            let has_steps = readings.iter().any(|r| r.steps.is_some());
-            if fires && (run.since_ms.is_none() || has_steps) {
-                run.fired += 1;
+            if fires {
                 self.target.mark_fired(plan, index, past);
+                let after = self.target.readings(plan, index, past);
+                if run.since_ms.is_none() || steps_fired(&after) > steps_fired(&readings) {
+                    run.fired += 1;
+                }
             }
             run.since_ms = fires.then(|| run.since_ms.unwrap_or(past.now_ms));
             triggers.push(TriggerState {
@@ -291,16 +295,28 @@ impl Watched {
             });
         }
         let target = &self.target;
+        let mut missing = triggers.iter().flat_map(|t: &TriggerState| &t.missing);
+        let no_runtime = target.identity.dotnet.is_none()
+            && missing.any(|fact| fact.starts_with(crate::peek::PREFIX));
+        let blind = target.blind().or(no_runtime.then_some(NO_RUNTIME));
         Seen {
             service: target.name.clone(),
             pid: target.identity.pid,
             name: target.identity.name.clone(),
             growth_per_hour: target.rate_per_hour("private_bytes", GROWTH_MS, past),
             facts: target.facts.clone(),
-            blind: target.blind().map(str::to_owned),
+            blind: blind.map(str::to_owned),
             triggers,
         }
     }
+}
+
+fn steps_fired(readings: &[Reading]) -> usize {
+    readings
+        .iter()
+        .filter_map(|r| r.steps)
+        .map(|(n, _)| n)
+        .sum()
 }
 
 #[cfg(test)]
@@ -333,6 +349,7 @@ mod tests {
         let text = "[[service]]\nname = \"dry\"\ncommand = \"marker-dry-run\"\n\
                     [[service.trigger]]\nname = \"steps\"\nwhen = \"private_bytes > steps(60 MB, 120 MB)\"\n\
                     [[service.trigger]]\nname = \"siblings\"\nwhen = \"private_bytes > 3 * siblings(private_bytes)\"\n\
+                    [[service.trigger]]\nname = \"either\"\nwhen = \"threads > 0 or private_bytes > steps(1 TB, 2 TB)\"\n\
                     [[service.trigger]]\nname = \"below\"\nwhen = \"threads < 1\"\n\
                     [[service]]\nname = \"no-such-service\"\n";
         let config: Config = crate::config::parse(text, Path::new("test.toml")).unwrap();
@@ -345,7 +362,9 @@ mod tests {
             let state = |t: &TriggerState| (t.truth, t.fired);
             seen.triggers.iter().map(state).collect::<Vec<_>>()
         };
-        let quiet = vec![(Truth::False, 0); 3];
+        let (yes, no) = (Truth::True, Truth::False);
+        // The third holds all the time and is counted once.
+        let quiet = [(no, 0), (no, 0), (yes, 1), (no, 0)];
         let (pid, other) = (all[0].0.id(), all[1].0.id());
         assert_eq!(about(&first, pid), quiet);
         let mut grow = |mib: usize| {
@@ -354,11 +373,12 @@ mod tests {
             out.read_line(&mut line).unwrap();
         };
         grow(90);
-        let (yes, no) = (Truth::True, Truth::False);
-        assert_eq!(about(&dry.look(), pid), [(yes, 1), (yes, 1), (no, 0)]);
+        let lasting = [(yes, 1), (no, 0)];
+        assert_eq!(about(&dry.look(), pid)[..2], [(yes, 1), (yes, 1)]);
         // The first step has fired; the siblings are still small.
         let again = dry.look();
-        assert_eq!(about(&again, pid), [(no, 1), (yes, 1), (no, 0)]);
+        assert_eq!(about(&again, pid)[..2], [(no, 1), (yes, 1)]);
+        assert_eq!(about(&again, pid)[2..], lasting);
         let steps = &again
             .processes
             .iter()
@@ -368,7 +388,8 @@ mod tests {
         assert_eq!(steps.readings[0].steps, Some((1, 2)));
         grow(60);
         let last = dry.look();
-        assert_eq!(about(&last, pid), [(yes, 2), (yes, 1), (no, 0)]);
+        assert_eq!(about(&last, pid)[..2], [(yes, 2), (yes, 1)]);
+        assert_eq!(about(&last, pid)[2..], lasting);
         assert_eq!(about(&last, other), quiet);
         for (child, _) in &mut all {
             child.kill().unwrap();

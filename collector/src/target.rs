@@ -130,6 +130,8 @@ pub struct Target {
     peeking: Peeking,
     /// Why live managed values cannot be read.
     blind: Option<String>,
+    /// Why the last capture began.
+    begun: Option<Fired>,
 }
 
 impl Target {
@@ -167,6 +169,7 @@ impl Target {
                 }
             },
             blind: None,
+            begun: None,
         })
     }
 
@@ -175,6 +178,7 @@ impl Target {
     pub fn inherit(&mut self, earlier: Self, plan: &Plan, before: Option<&Plan>) {
         if earlier.identity.start_ticks == self.identity.start_ticks && earlier.name == self.name {
             self.recent = earlier.recent;
+            self.begun = earlier.begun;
             if let Some(before) = before {
                 self.watch
                     .inherit(&plan.triggers, &earlier.watch, &before.triggers);
@@ -290,8 +294,15 @@ impl Target {
     }
 
     /// A capture begins because `fired` held.
-    pub fn begun(&mut self, fired: &Fired) {
-        self.watch.begun(fired);
+    pub fn begun(&mut self, fired: Fired) {
+        self.begun = Some(fired);
+    }
+
+    /// The capture that began succeeded; one that fails leaves every step as it is, to be tried again.
+    pub fn captured(&mut self, plan: &Plan) {
+        if let Some(fired) = self.begun.take() {
+            self.watch.captured(&plan.triggers, &fired);
+        }
     }
 
     /// Each comparison of one trigger as it stands now.

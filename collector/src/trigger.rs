@@ -76,8 +76,8 @@ pub struct Fired {
     pub when: String,
     /// What it read.
     pub decision: Decision,
-    /// Clocks of all triggers that hold as they are once a capture has begun, by index.
-    after: Vec<(usize, Clocks)>,
+    /// Clocks of all triggers that hold, by condition, as they are once a capture is taken.
+    after: Vec<(String, Clocks)>,
 }
 
 impl Watch {
@@ -124,17 +124,18 @@ impl Watch {
             });
             let mut after = clocks.clone();
             armed.trigger.mark_fired(history, &mut after);
-            fired.after.push((index, after));
+            fired.after.push((armed.trigger.text().to_owned(), after));
         }
         first
     }
 
-    /// Notes that a capture began: one capture serves every trigger that held, so the steps that any of them had
-    /// reached do not fire again.
-    pub fn begun(&mut self, fired: &Fired) {
-        for (index, after) in &fired.after {
-            if let Some(clocks) = self.clocks.get_mut(*index) {
-                clocks.clone_from(after);
+    /// Notes that a capture was taken because of `fired`: it serves every trigger that held, so the steps that any
+    /// of them had reached do not fire again.
+    pub fn captured(&mut self, triggers: &[Armed], fired: &Fired) {
+        for (armed, clocks) in triggers.iter().zip(&mut self.clocks) {
+            let mut held = fired.after.iter();
+            if let Some((_, after)) = held.find(|(when, _)| when == armed.trigger.text()) {
+                clocks.take_steps(after);
             }
         }
     }
@@ -230,7 +231,7 @@ mod tests {
             );
         }
         let held = fired(&mut watch, 1.5).unwrap();
-        watch.begun(&held);
+        watch.captured(&triggers, &held);
         let after = fired(&mut watch, 1.5).unwrap();
         assert_eq!((after.index, after.after.len()), (0, 1));
     }
@@ -241,7 +242,7 @@ mod tests {
         let mut watch = Watch::new(&before);
         let now = Bytes(1.5e9);
         let fired = watch.check(&before, &now, 0).unwrap();
-        watch.begun(&fired);
+        watch.captured(&before, &fired);
         let after = armed(&[
             "private_bytes > steps(1 GB, 3 GB)",
             "private_bytes > steps(1 GB, 2 GB)",

@@ -42,6 +42,8 @@ pub enum Word {
     Stop,
     /// Work by this from now on.
     Reload(Box<Config>),
+    /// A capture succeeded.
+    Captured(u32),
     /// A capture ended.
     Done(u32),
 }
@@ -149,6 +151,7 @@ impl Watcher {
             let until = next.unwrap_or(discover_at).min(discover_at).min(save_at);
             match words.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Err(RecvTimeoutError::Timeout) => {}
+                Ok(Word::Captured(pid)) => self.mark_captured(pid),
                 Ok(Word::Done(pid)) => self.collect(pid),
                 Ok(Word::Reload(config)) => {
                     self.reload(*config);
@@ -501,9 +504,6 @@ impl Watcher {
             },
             facts: target.facts.clone(),
         };
-        if let Some(target) = self.targets.get_mut(&pid) {
-            target.begun(&fired);
-        }
         let _ = self.events.send(Event::Fired {
             service: name,
             pid,
@@ -511,6 +511,9 @@ impl Watcher {
             evidence: request.trigger.evidence.clone(),
         });
         let after = pair.map_or(AfterCapture::Nothing, AfterCapture::PlanSecond);
+        if let Some(target) = self.targets.get_mut(&pid) {
+            target.begun(fired);
+        }
         self.start(pid, request, ticket, after);
     }
 
@@ -533,6 +536,7 @@ impl Watcher {
         let (budget, events, words) =
             (self.budget.clone(), self.events.clone(), self.words.clone());
         let (walker, pairs) = (self.walker.clone(), self.pairs.clone());
+        let captured = self.words.clone();
         let cancelled = cancel.clone();
         let work = move || {
             // Sent on every way out, a panic included: a slot must not be lost.
@@ -559,6 +563,8 @@ impl Watcher {
                 if let Err(error) = settled {
                     warn!(bundle = %key, %error, "What follows a capture could not be written down");
                 }
+                // Nobody listens any more after shutdown.
+                let _ = captured.send(Word::Captured(pid));
             }
             let service = request.service;
             let _ = events.send(match result {
@@ -590,6 +596,12 @@ impl Watcher {
                 );
             }
             Err(error) => error!(pid, service = %service, %error, "A capture could not be started"),
+        }
+    }
+
+    fn mark_captured(&mut self, pid: u32) {
+        if let Some(target) = self.targets.get_mut(&pid) {
+            target.captured(&self.plans[target.service]);
         }
     }
 

@@ -64,6 +64,17 @@ impl Clocks {
     pub(crate) fn fired(&self, ladder: &Ladder) -> usize {
         self.fired.get(ladder.slot).copied().unwrap_or(0)
     }
+
+    /// Takes over the thresholds that have fired in `after`, a copy that was marked at an earlier moment
+    /// ([`crate::Trigger::mark_fired`]). Where there are new ones, every `for` starts over.
+    pub fn take_steps(&mut self, after: &Self) {
+        for (fired, marked) in self.fired.iter_mut().zip(&after.fired) {
+            if marked > fired {
+                *fired = *marked;
+                self.since_ms.fill(None);
+            }
+        }
+    }
 }
 
 /// One evaluation.

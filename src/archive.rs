@@ -270,7 +270,9 @@ fn show(archive: &Archive, wanted: &str, json: bool) -> Result<Exit, Failure> {
             [] => "healthy".to_owned(),
             categories => categories.join(", "),
         };
-        let culprit = label.culprit.map_or_else(String::new, |culprit| format!(", {culprit}"));
+        let culprit = label
+            .culprit
+            .map_or_else(String::new, |culprit| format!(", {culprit}"));
         println!("  labelled: {right}{culprit}");
     }
     println!("  {}", bundle.path().display());

@@ -49,19 +49,12 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let bundles = archive.list(&filter).or_input()?.bundles;
     let stop = open::cancel_on_signal();
     let line = terminal::Line::start("backtest");
-    let outcomes = backtest::backtest(
-        &archive,
-        &bundles,
-        &before,
-        &after,
-        &stop,
-        &mut |share| {
-            line.step(&Progress {
-                stage: "judging archived sheets".to_owned(),
-                share,
-            });
-        },
-    );
+    let outcomes = backtest::backtest(&archive, &bundles, &before, &after, &stop, &mut |share| {
+        line.step(&Progress {
+            stage: "judging archived sheets".to_owned(),
+            share,
+        });
+    });
     line.done();
     let mut tried = Vec::new();
     let mut failed = 0;
@@ -104,15 +97,21 @@ fn show(tried: &[Tried]) {
     }
     let labelled = tried.iter().filter(|one| one.label.is_some()).count();
     if labelled == 0 {
-        println!("No capture is labelled: `leakhound archive label CAPTURE CATEGORY` says what is right.");
+        println!(
+            "No capture is labelled: `leakhound archive label CAPTURE CATEGORY` says what is right."
+        );
         return;
     }
     let before = backtest::measure(tried, |one| &one.before);
     let after = backtest::measure(tried, |one| &one.after);
     let mut table = Table::new();
-    table
-        .load_style(comfy_table::presets::NOTHING)
-        .set_header(["category", "precision", "recall", "precision now", "recall now"]);
+    table.load_style(comfy_table::presets::NOTHING).set_header([
+        "category",
+        "precision",
+        "recall",
+        "precision now",
+        "recall now",
+    ]);
     for category in backtest::categories(&[&before, &after]) {
         let (was, is) = (
             before.get(category).copied().unwrap_or_default(),

@@ -440,6 +440,7 @@ pub const LISTS: &[List] = &[
         ("type", Text, "Full C# name of the target."),
         ("count", Count, "Handles."),
         ("bytes", Bytes, "Size of the targets."),
+        ("retained", Bytes, "Bytes that would go with one or another of them, each byte once; strong handles only."),
     ]},
     List { name: "generations", scope: Sheet, sentence: "Generations of each heap.", columns: &[
         ("heap", Count, "Index of the heap."),
@@ -517,7 +518,7 @@ pub const LISTS: &[List] = &[
         ("value", Text, "Its value."),
         ("source", Text, "`environment` or `runtimeconfig`."),
     ]},
-    List { name: "finalizable", scope: Sheet, sentence: "Objects registered for finalization by type.", columns: &[
+    List { name: "finalizable", scope: Sheet, sentence: "Objects registered for finalization by type, without those that were disposed (GC.SuppressFinalize).", columns: &[
         ("type", Text, "Full C# name."),
         ("count", Count, "Objects."),
         ("bytes", Bytes, "Their own size."),
@@ -715,9 +716,12 @@ static FINGERPRINT: LazyLock<String> = LazyLock::new(|| {
     let mut names: Vec<&str> = FACTS.iter().map(|fact| fact.name).chain(columns).collect();
     names.sort_unstable();
     // FNV-1a: two vocabularies shall differ, nobody shall be kept from forging one.
-    let hash = names.join("\n").bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = names
+        .join("\n")
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
     format!("{hash:016x}")
 });
 

@@ -63,7 +63,10 @@ fn matrix<'c>(corpus: &'c [Target], words: &str) -> Vec<(&'c Target, Setting)> {
     let words: Vec<&str> = words.split_whitespace().collect();
     for word in &words {
         let known = *word == "server" || Version::ALL.iter().any(|v| v.short() == *word);
-        assert!(known, "LEAKHOUND_ACCURACY: {word:?} is no runtime and not `server`");
+        assert!(
+            known,
+            "LEAKHOUND_ACCURACY: {word:?} is no runtime and not `server`"
+        );
     }
     let mut runs = Vec::new();
     for collector in [Collector::Workstation, Collector::Server] {

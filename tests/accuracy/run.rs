@@ -122,7 +122,14 @@ fn bundles(archive: &Path) -> Vec<PathBuf> {
 
 fn triage(bundle: &Path, baseline: Option<&Path>) -> Value {
     let sheet = bundle.join("walked.json");
-    let mut arguments = vec!["triage", text(bundle), "--format", "json", "--sheet", text(&sheet)];
+    let mut arguments = vec![
+        "triage",
+        text(bundle),
+        "--format",
+        "json",
+        "--sheet",
+        text(&sheet),
+    ];
     if let Some(baseline) = baseline {
         arguments.extend(["--baseline", text(baseline)]);
     }

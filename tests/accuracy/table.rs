@@ -151,7 +151,9 @@ fn short(all: &[Outcome], targets: &[Target]) -> String {
         well.runs,
         well.runs - well.first,
     );
-    text.push_str("| fault | services | runs | right first | in the first three |\n|---|---|---|---|---|\n");
+    text.push_str(
+        "| fault | services | runs | right first | in the first three |\n|---|---|---|---|---|\n",
+    );
     for ((_, kind), tally) in by_kind {
         let _ = writeln!(
             text,
@@ -187,7 +189,11 @@ fn calibration(all: &[Outcome]) -> String {
 /// Everything: totals, calibration, what is wrong and why, and each service on each runtime.
 fn long(all: &[Outcome], targets: &[Target]) -> String {
     let mut text = short(all, targets);
-    let _ = write!(text, "\n## How sure, and how often right\n\n{}", calibration(all));
+    let _ = write!(
+        text,
+        "\n## How sure, and how often right\n\n{}",
+        calibration(all)
+    );
     text.push_str("\n## What it gets wrong\n\n");
     let mut wrong = false;
     for outcome in all.iter().filter(|outcome| !outcome.is_right()) {
@@ -203,7 +209,11 @@ fn long(all: &[Outcome], targets: &[Target]) -> String {
             outcome.runtime,
             outcome.collector,
             outcome.verdict,
-            if outcome.found.is_empty() { "nothing found".to_owned() } else { outcome.found.join(", ") },
+            if outcome.found.is_empty() {
+                "nothing found".to_owned()
+            } else {
+                outcome.found.join(", ")
+            },
             why.map(|why| format!(" {why}")).unwrap_or_default()
         );
     }
@@ -222,7 +232,11 @@ fn long(all: &[Outcome], targets: &[Target]) -> String {
                 .filter(|o| o.service == target.name && o.runtime == runtime)
                 .map(cell)
                 .collect();
-            let cell = if cells.is_empty() { "–".to_owned() } else { cells.join(" / ") };
+            let cell = if cells.is_empty() {
+                "–".to_owned()
+            } else {
+                cells.join(" / ")
+            };
             let _ = write!(text, "| {cell} ");
         }
         text.push_str("|\n");

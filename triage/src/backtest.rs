@@ -218,8 +218,14 @@ mod tests {
             label,
         };
         let tried = [
-            one(&[("timer-leak", "A.B")], Some(label(&["timer-leak"], Some("A.B")))),
-            one(&[("timer-leak", "A.C")], Some(label(&["timer-leak"], Some("A.B")))),
+            one(
+                &[("timer-leak", "A.B")],
+                Some(label(&["timer-leak"], Some("A.B"))),
+            ),
+            one(
+                &[("timer-leak", "A.C")],
+                Some(label(&["timer-leak"], Some("A.B"))),
+            ),
             one(&[("static-root", "A.b")], Some(label(&[], None))),
             one(&[], Some(label(&["static-root"], None))),
             one(&[], Some(label(&[], None))),
@@ -271,8 +277,15 @@ mod tests {
         }
         let bundles = archive.list(&Filter::default()).unwrap().bundles;
         let before = RuleSet::shipped();
-        let strict = before.get("threadpool-backlog").unwrap().text.replace("queued = \"1_000\"", "queued = \"8_000\"");
-        let after = before.clone().overlay([("own.toml", strict.as_str())]).unwrap();
+        let strict = before
+            .get("threadpool-backlog")
+            .unwrap()
+            .text
+            .replace("queued = \"1_000\"", "queued = \"8_000\"");
+        let after = before
+            .clone()
+            .overlay([("own.toml", strict.as_str())])
+            .unwrap();
         let stop = AtomicBool::new(false);
         let outcomes = backtest(&archive, &bundles, &before, &after, &stop, &mut |_| {});
         let tried: Vec<Tried> = outcomes.into_iter().map(Result::unwrap).collect();

@@ -328,9 +328,15 @@ mod tests {
         let bundles = archive.list(&Filter::default()).unwrap().bundles;
         let rules = RuleSet::shipped();
         let mut shares = Vec::new();
-        let outcomes = rerun(&archive, &bundles, &rules, &Options::default(), &mut |share, _| {
-            shares.push(share);
-        });
+        let outcomes = rerun(
+            &archive,
+            &bundles,
+            &rules,
+            &Options::default(),
+            &mut |share, _| {
+                shares.push(share);
+            },
+        );
         assert_eq!(outcomes.len(), bundles.len());
         assert_eq!(shares.last(), Some(&1.0));
         for (bundle, outcome) in bundles.iter().zip(&outcomes) {
@@ -340,7 +346,14 @@ mod tests {
             let key = bundle.id().key();
             let change = expected;
             let walked = false;
-            assert_eq!(*outcome, Outcome::Judged { key, change, walked });
+            assert_eq!(
+                *outcome,
+                Outcome::Judged {
+                    key,
+                    change,
+                    walked
+                }
+            );
         }
         let grown = outcomes.iter().filter(|outcome| match outcome {
             Outcome::Judged {
@@ -382,8 +395,14 @@ mod tests {
         };
         // Only the last one: what came before it counts all the same.
         let last = &bundles[3..];
-        assert_eq!(changed(rerun(&archive, last, &rules, &writing, &mut |_, _| {})), 1);
-        assert_eq!(changed(rerun(&archive, last, &rules, &writing, &mut |_, _| {})), 0);
+        assert_eq!(
+            changed(rerun(&archive, last, &rules, &writing, &mut |_, _| {})),
+            1
+        );
+        assert_eq!(
+            changed(rerun(&archive, last, &rules, &writing, &mut |_, _| {})),
+            0
+        );
         let stored: Diagnosis = last[0].read_json(DIAGNOSIS_FILE).unwrap();
         assert!(stored.facts.contains_key("growing_statics"));
         assert_eq!(stored.findings[0].rule, "static-root-growth");
@@ -410,7 +429,11 @@ mod tests {
              culprit = 'heap'\nwhen = 'growth.managed > 1 GB'",
         )])
         .unwrap();
-        assert!(!lacks_facts(&diagnose::assess(sheet(7, 0), &earlier, &growth_only)));
+        assert!(!lacks_facts(&diagnose::assess(
+            sheet(7, 0),
+            &earlier,
+            &growth_only
+        )));
     }
 
     #[test]
@@ -434,9 +457,15 @@ mod tests {
         assert!(!some.is_empty() && some.len() < bundles.len());
         options.stop.store(false, Ordering::Relaxed);
         let all = rerun(&archive, &bundles, &rules, &options, &mut |_, _| {});
-        let changed = all
-            .iter()
-            .filter(|outcome| matches!(outcome, Outcome::Judged { change: Some(_), .. }));
+        let changed = all.iter().filter(|outcome| {
+            matches!(
+                outcome,
+                Outcome::Judged {
+                    change: Some(_),
+                    ..
+                }
+            )
+        });
         assert_eq!(changed.count(), bundles.len() - some.len());
     }
 }

@@ -27,7 +27,11 @@ impl Archive {
     /// The label cannot be written.
     pub fn label(&self, bundle: &Bundle, label: &Label) -> Result<()> {
         // Texts and options of texts always serialize.
-        self.put_file(bundle, LABEL_FILE, &serde_json::to_vec_pretty(label).unwrap_or_default())
+        self.put_file(
+            bundle,
+            LABEL_FILE,
+            &serde_json::to_vec_pretty(label).unwrap_or_default(),
+        )
     }
 
     /// Takes the label off a bundle.

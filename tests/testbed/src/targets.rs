@@ -211,11 +211,7 @@ impl Target {
 
 /// Compiles those of `targets` whose sources changed, in one run of the compiler. With `wanted`, only the failure of that one
 /// is one.
-pub fn compile(
-    targets: &[Target],
-    wanted: Option<&str>,
-    listen: &mut Listener<'_>,
-) -> Result<()> {
+pub fn compile(targets: &[Target], wanted: Option<&str>, listen: &mut Listener<'_>) -> Result<()> {
     let place = place::folder()?;
     let compiler = compiler::get(listen)?;
     let _lock = lock(&place, "apps")?;

@@ -47,7 +47,9 @@ impl<'s, 'a> Bounds<'s, 'a> {
             return None;
         }
         match found.holder {
-            Some(holder) => self.named(holder, found.elements).or_else(|| self.beside(holder, found)),
+            Some(holder) => self
+                .named(holder, found.elements)
+                .or_else(|| self.beside(holder, found)),
             None => {
                 let (class, own) = root.name.rsplit_once('.')?;
                 let orders = self.orders.get(class)?;
@@ -82,13 +84,15 @@ impl<'s, 'a> Bounds<'s, 'a> {
         let id = self.survey.objects.type_id(holder);
         let address = self.survey.objects.address(holder);
         let fields = runtime.instance_fields(id).into_iter();
-        fields.filter(|field| field.kind == FieldKind::Reference).find_map(|field| {
-            let target = runtime.read_reference(address, &field)?;
-            let other = self.survey.objects.index_of(target)?;
-            let order = order(self.survey, other).filter(|_| other != found.object)?;
-            (order == found.elements)
-                .then(|| format!("{} keeps the order in which its entries go", field.name))
-        })
+        fields
+            .filter(|field| field.kind == FieldKind::Reference)
+            .find_map(|field| {
+                let target = runtime.read_reference(address, &field)?;
+                let other = self.survey.objects.index_of(target)?;
+                let order = order(self.survey, other).filter(|_| other != found.object)?;
+                (order == found.elements)
+                    .then(|| format!("{} keeps the order in which its entries go", field.name))
+            })
     }
 }
 

@@ -7,7 +7,8 @@ const LEAST_BYTES: u64 = 256 << 20;
 
 /// From the first segment to the end of what is set aside behind it without a break; `None` when no map shows that.
 pub(super) fn find(mappings: &[Mapping<'_>], segments: &[(u64, u64)]) -> Option<(u64, u64)> {
-    let set_aside = |m: &&Mapping<'_>| !m.readable && !m.writable && m.path.is_empty() && m.cost == 0;
+    let set_aside =
+        |m: &&Mapping<'_>| !m.readable && !m.writable && m.path.is_empty() && m.cost == 0;
     let end = mappings
         .iter()
         .filter(set_aside)
@@ -71,7 +72,10 @@ mod tests {
             mapping(210, 900, false),
         ];
         assert_eq!(find(&mappings, &[(100 * MB, 104 * MB)]), None);
-        assert_eq!(find(&mappings, &[(200 * MB, 204 * MB)]), Some((200 * MB, 900 * MB)));
+        assert_eq!(
+            find(&mappings, &[(200 * MB, 204 * MB)]),
+            Some((200 * MB, 900 * MB))
+        );
         assert_eq!(find(&mappings[..1], &[(100 * MB, 104 * MB)]), None);
         assert_eq!(find(&mappings, &[]), None);
     }

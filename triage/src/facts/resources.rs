@@ -65,13 +65,19 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
             .copied()
             .max_by_key(|object| (survey.retained(*object), std::cmp::Reverse(*object)));
         let path = heaviest.and_then(|object| paths.to(object));
-        let bytes = objects.iter().map(|object| survey.objects.size(*object)).sum();
+        let bytes = objects
+            .iter()
+            .map(|object| survey.objects.size(*object))
+            .sum();
         Some(row([
             ("type", text(runtime.type_info(TypeId(id))?.name.clone())),
             ("kind", text(kind)),
             ("count", int(objects.len() as u64)),
             ("bytes", int(bytes)),
-            ("path", Value::Texts(path.map(|path| path.steps).unwrap_or_default())),
+            (
+                "path",
+                Value::Texts(path.map(|path| path.steps).unwrap_or_default()),
+            ),
             ("retained", int(survey.retained_together(objects))),
         ]))
     });

@@ -16,6 +16,8 @@ pub(super) const KEEP: usize = 100;
 const SMALLEST_BYTES: u64 = 4_096;
 /// Steps of a path that are shown.
 const PATH_STEPS: usize = 12;
+/// Fields of an accumulation point that are looked at for collections.
+const FIELDS: usize = 256;
 /// References of an accumulation point that are looked at to say what it holds.
 const CHILDREN: usize = 1 << 20;
 
@@ -153,7 +155,7 @@ impl Way {
             last = *node;
         }
         let element_type = main_child_type(survey, paths, last);
-        let collection = fullest(survey, &nodes);
+        let collection = fullest(survey, &nodes).or_else(|| fullest_in(survey, paths, last));
         let held_in = collection.and_then(|found| {
             let holder = found.holder?;
             let info = survey.runtime.type_info(survey.objects.type_id(holder))?;
@@ -211,6 +213,28 @@ fn fullest(survey: &Survey<'_>, nodes: &[u32]) -> Option<Collection> {
         Some(best) if best.elements >= next.elements => Some(best),
         _ => Some(next),
     })
+}
+
+/// The collection with most elements among those that an object refers to: where two of them share their elements, neither lies on the
+/// way.
+fn fullest_in(survey: &Survey<'_>, paths: &mut Paths<'_, '_>, holder: u32) -> Option<Collection> {
+    let mut best: Option<Collection> = None;
+    let mut left = FIELDS;
+    paths.each_reference(holder, |object| {
+        if left == 0 {
+            return;
+        }
+        left -= 1;
+        let elements = collection_count(survey, object);
+        if let Some(elements) = elements.filter(|n| best.is_none_or(|best| best.elements < *n)) {
+            best = Some(Collection {
+                object,
+                holder: Some(holder),
+                elements,
+            });
+        }
+    });
+    best
 }
 
 /// Elements of a well-known collection; `None` when the object is none, or its layout is not known.

@@ -5,9 +5,10 @@ use crate::open::ArchiveArg;
 use anyhow::Context;
 use leakhound_archive::queue::Queue;
 use leakhound_archive::state::State;
-use leakhound_archive::{Archive, Bundle, Filter, retention};
+use leakhound_archive::{Archive, Bundle, Filter, Label, retention};
+use leakhound_rules::diagnostic::nearest;
 use leakhound_rules::units::{format_bytes, format_duration};
-use leakhound_rules::{Diagnosis, Millis};
+use leakhound_rules::{Category, Diagnosis, Millis};
 use std::io::Write;
 
 /// Look into the archive, check it, clean it.
@@ -63,6 +64,23 @@ enum Command {
         #[arg(long)]
         off: bool,
     },
+    /// Say what was really wrong, so that rules can be measured (`leakhound rules backtest`)
+    Label {
+        /// Key, the beginning of it, a path, or `latest`.
+        capture: String,
+        /// Categories that are right, the main one first; `healthy` when nothing was wrong.
+        #[arg(required_unless_present = "off")]
+        category: Vec<String>,
+        /// What is to blame, or a part of its name.
+        #[arg(long)]
+        culprit: Option<String>,
+        /// Anything worth remembering.
+        #[arg(long)]
+        note: Option<String>,
+        /// Take the label off instead.
+        #[arg(long)]
+        off: bool,
+    },
 }
 
 /// Runs the subcommand.
@@ -103,7 +121,45 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
             }
             Ok(Exit::Ok)
         }
+        Command::Label {
+            capture,
+            category,
+            culprit,
+            note,
+            off,
+        } => {
+            let bundle = archive.find(capture).or_input()?;
+            if *off {
+                archive.unlabel(&bundle).or_input()?;
+            } else {
+                let label = Label {
+                    categories: categories(category)?,
+                    culprit: culprit.clone(),
+                    note: note.clone(),
+                };
+                archive.label(&bundle, &label).or_input()?;
+            }
+            Ok(Exit::Ok)
+        }
     }
+}
+
+/// `healthy`, or names of categories.
+fn categories(words: &[String]) -> Result<Vec<String>, Failure> {
+    if words == ["healthy"] {
+        return Ok(Vec::new());
+    }
+    for word in words {
+        if Category::named(word).is_none() {
+            let known = Category::ALL.iter().map(|category| category.name());
+            let near = nearest(word, known.chain(["healthy"]));
+            let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            return Err(Failure::usage(anyhow::anyhow!(
+                "`{word}` is no category{hint} `leakhound rules list` shows them, `healthy` stands alone"
+            )));
+        }
+    }
+    Ok(words.to_vec())
 }
 
 /// `--since 7 days` as a moment.
@@ -208,6 +264,16 @@ fn show(archive: &Archive, wanted: &str, json: bool) -> Result<Exit, Failure> {
     }
     for warning in &manifest.warnings {
         println!("  warning: {warning}");
+    }
+    if let Some(label) = bundle.label().or_input()? {
+        let right = match label.categories.as_slice() {
+            [] => "healthy".to_owned(),
+            categories => categories.join(", "),
+        };
+        let culprit = label
+            .culprit
+            .map_or_else(String::new, |culprit| format!(", {culprit}"));
+        println!("  labelled: {right}{culprit}");
     }
     println!("  {}", bundle.path().display());
     Ok(Exit::Ok)

@@ -3,6 +3,7 @@
 //! This file reads arguments and turns results into exit codes; each subcommand is one file.
 
 mod archive;
+mod backtest;
 mod capture;
 mod config;
 mod demo;
@@ -71,7 +72,7 @@ enum Command {
     Heap(heap::Args),
     /// What goes on: one incident for each cause and service, over all nodes; mute, resolve
     Incidents(incidents::Args),
-    /// Judge archived captures again with today's rules, without their dumps
+    /// Judge archived captures again with today's rules, most without their dumps
     Rerun(rerun::Args),
     /// Look into the archive, check it, clean it
     Archive(archive::Args),

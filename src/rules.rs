@@ -1,5 +1,6 @@
 //! `leakhound rules`: what is judged, by what facts, and whether a rule is right.
 
+use crate::backtest;
 use crate::exit::{Exit, Failure, OrExit};
 use crate::open;
 use clap::Subcommand;
@@ -51,6 +52,8 @@ enum Command {
         /// Folder of rules; default: the shipped ones.
         folder: Option<PathBuf>,
     },
+    /// What new rules would have said about archived captures, and which set is right more often
+    Backtest(backtest::Args),
 }
 
 /// Runs the subcommand.
@@ -69,6 +72,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
                 Exit::Usage
             })
         }
+        Command::Backtest(args) => backtest::run(args),
         Command::Test { folder } => {
             let report = match folder {
                 Some(folder) => {

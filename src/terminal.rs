@@ -86,6 +86,11 @@ impl Line {
         }
     }
 
+    /// Lets something be printed where the line is.
+    pub fn hidden(&self, print: impl FnOnce()) {
+        self.bar.suspend(print);
+    }
+
     /// Removes the line.
     pub fn done(self) {
         self.bar.finish_and_clear();

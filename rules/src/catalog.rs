@@ -173,6 +173,27 @@ pub fn page(set: &RuleSet) -> String {
     out
 }
 
+/// The catalogue of facts as a Markdown page; `packs/FACTS.md` is this page.
+#[must_use]
+pub fn facts_page() -> String {
+    let mut out = String::from(
+        "# Facts\n\nWhat a rule or a trigger may ask; `leakhound rules facts` prints the same. This page is generated. *live* facts are read from \
+         the running process and are in the sheet of a capture too, *sheet* facts come from the dump, *growth* facts from two captures or \
+         more.\n\n| fact | type | from | meaning |\n|---|---|---|---|\n",
+    );
+    for row in facts() {
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {} | {} |",
+            row.name,
+            row.kind,
+            row.scope,
+            row.sentence.replace('|', "\\|")
+        );
+    }
+    out
+}
+
 /// How a set of rule files fared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CheckReport {

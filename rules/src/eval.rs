@@ -13,6 +13,10 @@ use crate::syntax::{How, Operator};
 use crate::value::{Truth, Val};
 use crate::vocabulary::{Kind, List};
 
+/// Elements that one evaluation looks at, all its questions together. Lists hold some hundred rows; only questions inside of
+/// questions inside of questions come this far, and those must not keep an agent from its work.
+pub const FUEL: u64 = 200_000;
+
 /// What expressions read, each fact once, in the order in which they read it.
 #[derive(Debug, Default)]
 pub struct Reads {
@@ -86,6 +90,7 @@ pub struct Evaluation<'a, 'r> {
     opened: usize,
     reads: Option<&'r mut Reads>,
     clocks: Option<(&'r mut Clocks, u64)>,
+    fuel: u64,
 }
 
 impl<'a, 'r> Evaluation<'a, 'r> {
@@ -98,6 +103,7 @@ impl<'a, 'r> Evaluation<'a, 'r> {
             opened: 0,
             reads: None,
             clocks: None,
+            fuel: FUEL,
         }
     }
 
@@ -235,6 +241,17 @@ impl<'a, 'r> Evaluation<'a, 'r> {
         }
     }
 
+    fn note_no_end(&mut self, question: &ListQuestion) {
+        if let Some(reads) = self.reads.as_deref_mut()
+            && reads.seen.insert(format!("no end: {}", question.text))
+        {
+            let text = &question.text;
+            reads
+                .missing
+                .push(format!("{text}: cut off after {FUEL} elements"));
+        }
+    }
+
     fn column<'e>(&mut self, up: usize, list: &'static List, index: usize) -> Val<'e>
     where
         'a: 'e,
@@ -345,6 +362,11 @@ impl<'a, 'r> Evaluation<'a, 'r> {
         };
         let mut all_known = Truth::True;
         for row in rows {
+            let Some(left) = self.fuel.checked_sub(1) else {
+                self.note_no_end(question);
+                return Truth::Unknown;
+            };
+            self.fuel = left;
             self.rows.push(row);
             self.opened += 1;
             let counts = question

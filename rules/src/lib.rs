@@ -42,7 +42,8 @@
 //! # Invariants
 //!
 //! No I/O, no clock, no async runtime: text and values come in, findings go out. No input panics, hangs or
-//! allocates without bound: lengths, depths and rows are capped. Every fact an expression read is evidence.
+//! allocates without bound: lengths, depths and rows are capped, and an evaluation that looks at more than [`eval::FUEL`] elements
+//! is cut off and unknown. Every fact an expression read is evidence.
 
 mod algebra;
 pub mod catalog;

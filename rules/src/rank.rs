@@ -109,7 +109,22 @@ impl Draft<'_> {
             let root = self.finding.path.first();
             root.and_then(|root| root.strip_prefix("static ")) == Some(field)
         };
-        self.finding.culprit == other.finding.culprit || begins_at(&other.finding.culprit)
+        // `A.Root → B.items` blames what A.Root holds.
+        let blamed = other
+            .finding
+            .culprit
+            .split(" → ")
+            .next()
+            .unwrap_or_default();
+        self.finding.culprit == other.finding.culprit
+            || begins_at(blamed)
+            || self.is_on_the_way_to(other)
+    }
+
+    /// What the other accumulates hangs below what this one blames: the way there leads through the object at the end of this path.
+    fn is_on_the_way_to(&self, other: &Self) -> bool {
+        let (own, others) = (&self.finding.path, &other.finding.path);
+        own.len() > 1 && others.len() > own.len() && others[1..].contains(&own[own.len() - 1])
     }
 
     fn why_here(&self) -> String {
@@ -190,14 +205,26 @@ pub(crate) fn rank(drafts: Vec<Draft<'_>>, commit: Option<u64>) -> Vec<Finding> 
 }
 
 fn number<'r>(drafts: impl Iterator<Item = Draft<'r>>) -> Vec<Finding> {
-    (1..)
+    let mut findings: Vec<Finding> = (1..)
         .zip(drafts)
         .map(|(rank, mut draft)| {
             draft.finding.rank = rank;
             draft.finding.why_here = draft.why_here();
             draft.finding
         })
-        .collect()
+        .collect();
+    if let [first, second, ..] = findings.as_mut_slice() {
+        // Why first is a comparison.
+        let bytes = match second.explained_bytes {
+            0 => "no bytes of its own".to_owned(),
+            _ => bytes_and_share(second),
+        };
+        first.why_here.push_str(&format!(
+            " Next is {}: {bytes}, {} at {}%.",
+            second.rule, second.severity, second.confidence
+        ));
+    }
+    findings
 }
 
 fn absorbed_line(finding: &Finding) -> Absorbed {

@@ -88,6 +88,9 @@ pub struct FactSheet {
     pub schema: u32,
     /// Program and version that wrote it.
     pub tool: String,
+    /// Fingerprint of the vocabulary of the writer: which facts it looked for.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub vocabulary: String,
     /// Who and when.
     pub subject: Subject,
     /// Which runtime.

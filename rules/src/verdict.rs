@@ -66,9 +66,16 @@ fn nothing_found(memory: &MemoryAccount, sheet: &FactSheet) -> (Verdict, String)
             "Nothing could be judged: neither the memory map nor a managed heap could be read";
         return (Verdict::Unreliable, headline.to_owned());
     }
+    let runtime = match sheet.runtime.name.as_str() {
+        "none" => "; it is no .NET process that could be read, and only its memory map was judged",
+        _ => "",
+    };
     (
         Verdict::Healthy,
-        format!("No leak found: {}; nothing stands out", account.join(", ")),
+        format!(
+            "No leak found: {}; nothing stands out{runtime}",
+            account.join(", ")
+        ),
     )
 }
 

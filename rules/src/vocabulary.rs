@@ -2,6 +2,8 @@
 //!
 //! `leakhound rules facts` and the catalogue page are printed from this table.
 
+use std::sync::LazyLock;
+
 /// What kind of value a fact or a column has. The unit is part of the kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -405,6 +407,8 @@ pub const LISTS: &[List] = &[
         ("objects", Count, "Objects owned."),
         ("elements", Count, "Elements, when it is a collection."),
         ("element_type", Text, "What it mostly holds."),
+        ("held_in", Text, "The application's own field that holds the fullest collection below it, when that is another field; absent otherwise."),
+        ("bound", Text, "What shows that this collection has a bound: a number of its holder that it has reached, or an order in which entries go; absent when nothing does."),
         ("path", Texts, "From the field to what accumulates."),
     ]},
     List { name: "dominators", scope: Sheet, sentence: "Objects that retain most, the largest first; what one of them explains is not listed again.", columns: &[
@@ -436,6 +440,7 @@ pub const LISTS: &[List] = &[
         ("type", Text, "Full C# name of the target."),
         ("count", Count, "Handles."),
         ("bytes", Bytes, "Size of the targets."),
+        ("retained", Bytes, "Bytes that would go with one or another of them, each byte once; strong handles only."),
     ]},
     List { name: "generations", scope: Sheet, sentence: "Generations of each heap.", columns: &[
         ("heap", Count, "Index of the heap."),
@@ -513,7 +518,7 @@ pub const LISTS: &[List] = &[
         ("value", Text, "Its value."),
         ("source", Text, "`environment` or `runtimeconfig`."),
     ]},
-    List { name: "finalizable", scope: Sheet, sentence: "Objects registered for finalization by type.", columns: &[
+    List { name: "finalizable", scope: Sheet, sentence: "Objects registered for finalization by type, without those that were disposed (GC.SuppressFinalize).", columns: &[
         ("type", Text, "Full C# name."),
         ("count", Count, "Objects."),
         ("bytes", Bytes, "Their own size."),
@@ -613,6 +618,8 @@ pub const LISTS: &[List] = &[
         ("kind", Text, "`connection`, `http client`, `file`, `wait handle`, `cache`, …"),
         ("count", Count, "Objects."),
         ("bytes", Bytes, "Their own size."),
+        ("retained", Bytes, "Bytes that would go with one or another of them, each byte once."),
+        ("path", Texts, "From a root to the one that keeps most alive."),
     ]},
     List { name: "exceptions", scope: Sheet, sentence: "Live exceptions by type, those that keep most alive first.", columns: &[
         ("type", Text, "Full C# name."),
@@ -644,6 +651,7 @@ pub const LISTS: &[List] = &[
         ("steps", Count, "Captures in a row in which it grew."),
         ("elements", Count, "Elements now, when it is a collection."),
         ("element_type", Text, "What it mostly holds."),
+        ("held_in", Text, "The application's own field that holds the fullest collection below it, when that is another field; absent otherwise."),
         ("path", Texts, "From the field to what accumulates."),
     ]},
     List { name: "growing_types", scope: Growth, sentence: "Types whose live bytes grew in every capture.", columns: &[
@@ -698,6 +706,29 @@ pub fn fact_named(name: &str) -> Option<&'static Fact> {
 #[must_use]
 pub fn list_named(name: &str) -> Option<&'static List> {
     LISTS.iter().find(|l| l.name == name)
+}
+
+static FINGERPRINT: LazyLock<String> = LazyLock::new(|| {
+    let columns = LISTS.iter().flat_map(|list| {
+        let columns = list.columns.iter().map(|(name, ..)| *name);
+        std::iter::once(list.name).chain(columns)
+    });
+    let mut names: Vec<&str> = FACTS.iter().map(|fact| fact.name).chain(columns).collect();
+    names.sort_unstable();
+    // FNV-1a: two vocabularies shall differ, nobody shall be kept from forging one.
+    let hash = names
+        .join("\n")
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    format!("{hash:016x}")
+});
+
+/// The names of all facts and columns in one word, the same for the same names in any order.
+#[must_use]
+pub fn fingerprint() -> &'static str {
+    &FINGERPRINT
 }
 
 #[cfg(test)]

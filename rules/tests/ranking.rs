@@ -312,6 +312,7 @@ fn threads_native_memory_and_strings_have_their_causes() {
             ("heap.garbage", "8 MB"),
         ],
     );
+    rows(&mut sheet, "statics", &[]);
     let (diagnosis, ranked) = first(&sheet);
     assert_eq!(ranked, "native-growth");
     let finding = diagnosis.first().unwrap();

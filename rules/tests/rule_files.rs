@@ -281,6 +281,39 @@ fn users_rules_lie_over_the_shipped_ones() {
 }
 
 #[test]
+fn a_rule_that_has_no_end_is_cut_off_and_says_so() {
+    let endless = GOOD
+        .replacen("for_each = \"types\"\n", "", 1)
+        .replacen(
+            "when = \"type contains \\\"Session\\\" and live_bytes > params.floor\"",
+            "when = 'any in types where (any in statics where retained > 9 GB)'",
+            1,
+        )
+        .replacen("explains = \"live_bytes\"\n", "", 1)
+        .replacen("\"{type}\"", "\"heap\"", 1)
+        .replacen("{count} {type} objects take {live_bytes}", "Too much", 1)
+        .replacen("End {type} objects when their user leaves.", "Stop.", 1);
+    let endless = endless.split("[params]").next().unwrap();
+    let set = RuleSet::parse([("endless.toml", endless)]).unwrap();
+    let mut sheet = leakhound_rules::FactSheet::default();
+    // A sheet is a file that anybody may have written.
+    for list in ["types", "statics"] {
+        let row =
+            leakhound_rules::Row::from([("retained".to_owned(), leakhound_rules::Value::Int(1))]);
+        sheet.lists.insert(list.to_owned(), vec![row; 30_000]);
+    }
+    let diagnosis = leakhound_rules::judge(&sheet, &set);
+    assert!(diagnosis.findings.is_empty());
+    let missing = &diagnosis.not_judged[0].missing;
+    assert!(
+        missing
+            .iter()
+            .any(|m| m.contains("cut off after 200000 elements")),
+        "{missing:?}"
+    );
+}
+
+#[test]
 fn parameters_are_set_per_service() {
     let set = |rule: &str, name: &str, value: &str| {
         let values = BTreeMap::from([(name.to_owned(), value.to_owned())]);

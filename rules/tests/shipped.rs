@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use leakhound_rules::pack::SHIPPED;
-use leakhound_rules::{RuleSet, catalog};
+use leakhound_rules::{Category, RuleSet, catalog};
 
 #[test]
 fn shipped_rules_pass_their_own_tests() {
@@ -17,17 +17,33 @@ fn shipped_rules_pass_their_own_tests() {
 }
 
 #[test]
-fn the_catalogue_page_is_fresh() {
-    let page = catalog::page(&RuleSet::shipped());
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/packs/README.md");
-    if std::env::var_os("LEAKHOUND_BLESS").is_some() {
-        std::fs::write(path, &page).unwrap();
+fn the_catalogue_pages_are_fresh() {
+    for (name, page) in [
+        ("README.md", catalog::page(&RuleSet::shipped())),
+        ("FACTS.md", catalog::facts_page()),
+    ] {
+        let path = format!("{}/packs/{name}", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("LEAKHOUND_BLESS").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            kept == page,
+            "packs/{name} is stale: run LEAKHOUND_BLESS=1 cargo test -p leakhound-rules"
+        );
     }
-    let kept = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        kept == page,
-        "packs/README.md is stale: run LEAKHOUND_BLESS=1 cargo test -p leakhound-rules"
-    );
+}
+
+#[test]
+fn every_category_has_a_rule() {
+    let set = RuleSet::shipped();
+    assert!(set.rules().count() >= 50);
+    for category in Category::ALL {
+        assert!(
+            set.rules().any(|rule| rule.category == *category),
+            "no rule for {category}"
+        );
+    }
 }
 
 #[test]

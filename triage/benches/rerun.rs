@@ -8,7 +8,7 @@ use leakhound_archive::{Archive, Filter, Manifest};
 use leakhound_rules::RuleSet;
 use leakhound_triage::analyze::analyze;
 use leakhound_triage::child::{Modules, Request, Strings};
-use leakhound_triage::rerun::rerun;
+use leakhound_triage::rerun::{Options, rerun};
 use std::time::Instant;
 
 const PROCESSES: u32 = 100;
@@ -62,7 +62,15 @@ fn main() {
     let bytes = serde_json::to_vec(&sheet).unwrap().len();
     for _ in 0..3 {
         let started = Instant::now();
-        let outcomes = one_core.install(|| rerun(&archive, &bundles, &rules, false, &mut |_| {}));
+        let outcomes = one_core.install(|| {
+            rerun(
+                &archive,
+                &bundles,
+                &rules,
+                &Options::default(),
+                &mut |_, _| {},
+            )
+        });
         let seconds = started.elapsed().as_secs_f64();
         println!(
             "{} sheets of {} KB in {seconds:.2} s: {:.0} a second and core",

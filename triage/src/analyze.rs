@@ -74,6 +74,7 @@ fn blank(request: &Request, manifest: Option<&Manifest>, image: &ProcessImage) -
     let mut sheet = FactSheet {
         schema: SHEET_SCHEMA,
         tool: concat!("leakhound ", env!("CARGO_PKG_VERSION")).to_owned(),
+        vocabulary: leakhound_rules::vocabulary::fingerprint().to_owned(),
         ..FactSheet::default()
     };
     sheet.subject.source = request.dump.display().to_string();

@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod analyze;
 pub mod announce;
+pub mod backtest;
 pub mod case;
 pub mod child;
 pub mod diagnose;

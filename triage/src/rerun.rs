@@ -1,23 +1,49 @@
 //! Archived sheets judged again: what today's rules say, and what that changes.
 //!
-//! The captures of one process lie beside each other and are judged in order, so that a sheet that growth looks back on is read
-//! once, not once for each capture after it.
+//! Judging takes a fraction of a millisecond, walking a dump seconds: a dump is walked again only when its sheet was written by a
+//! reader that did not know the facts that a rule asks for, and the new sheet is stored, so that a run that was stopped does not
+//! walk it twice.
 
-use crate::case::read_sheet;
-use crate::diagnose::{self, Judged, LOOK_BACK};
+pub(crate) mod history;
+
+use crate::case::Case;
+use crate::diagnose::{self, Judged};
 use crate::facts::growth;
-use crate::worker;
+use crate::worker::{self, WalkLimits};
+use history::Capture;
 use leakhound_archive::bundle::{DIAGNOSIS_FILE, SHEET_FILE};
 use leakhound_archive::{Archive, Bundle};
+use leakhound_rules::vocabulary::{self, Scope};
 use leakhound_rules::{Diagnosis, FactSheet, RuleSet, Severity, Verdict};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Pieces of work between two reports of progress.
-const PROGRESS_STEP: usize = 16;
-/// Captures of one process that one thread judges in a row; the next piece reads its predecessors again.
-const PIECE: usize = if cfg!(test) { 10 } else { 64 };
+/// When a dump is walked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Walk {
+    /// Never: sheets alone.
+    Never,
+    /// When its sheet lacks a fact that a rule asks for, and was written by a reader that did not know that fact.
+    #[default]
+    Missing,
+    /// Always, where the dump is still there.
+    All,
+}
+
+/// How a re-run goes about it.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Store what changes: sheets of dumps that were walked, diagnoses, reports.
+    pub write: bool,
+    /// When a dump is walked again.
+    pub walk: Walk,
+    /// What a walk may use and show.
+    pub limits: WalkLimits,
+    /// Raised to stop; what is done by then is done.
+    pub stop: Arc<AtomicBool>,
+}
 
 /// A diagnosis in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,6 +76,8 @@ pub enum Outcome {
         key: String,
         /// What changed, if anything.
         change: Option<Change>,
+        /// Its dump was walked again.
+        walked: bool,
     },
     /// It could not be judged.
     Failed {
@@ -105,151 +133,73 @@ impl Said {
     }
 }
 
-/// Judges every bundle's sheet again, in parallel; outcomes are in the order given. With `write`, changed diagnoses are stored.
+/// Judges every bundle's sheet again, in parallel; outcomes are in the order given. `done` hears of the share that is done, and of
+/// what is new.
 pub fn rerun(
     archive: &Archive,
     bundles: &[Bundle],
     rules: &RuleSet,
-    write: bool,
-    progress: &mut dyn FnMut(f64),
+    options: &Options,
+    done: &mut dyn FnMut(f64, &[Outcome]),
 ) -> Vec<Outcome> {
-    let pieces = pieces(archive, bundles);
-    let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
-    for part in pieces.chunks(PROGRESS_STEP) {
-        let judged: Vec<Vec<(usize, Outcome)>> = part
-            .par_iter()
-            .map(|piece| judge_piece(archive, piece, rules, write))
-            .collect();
-        outcomes.extend(judged.into_iter().flatten());
-        progress(outcomes.len() as f64 / bundles.len().max(1) as f64);
-    }
-    outcomes.into_values().collect()
+    // A walk uses all processors and much memory: one at a time.
+    let walking = Mutex::new(());
+    history::each(
+        archive,
+        bundles,
+        |capture| judge_one(archive, capture, rules, options, &walking),
+        &mut |share, new| {
+            done(share, new);
+            !options.stop.load(Ordering::Relaxed)
+        },
+    )
 }
 
-/// Captures of one process in order of time; those that are wanted, with their place among all.
-type Piece = Vec<(Bundle, Option<usize>)>;
-
-fn pieces(archive: &Archive, bundles: &[Bundle]) -> Vec<Piece> {
-    let wanted: HashMap<String, usize> = (0..)
-        .zip(bundles)
-        .map(|(place, bundle)| (bundle.id().key(), place))
-        .collect();
-    let services: BTreeSet<&str> = bundles.iter().map(|bundle| bundle.id().service()).collect();
-    let mut archived: Vec<Bundle> = Vec::new();
-    for service in services {
-        match archive.sheets(service) {
-            Ok(found) => archived.extend(found),
-            Err(error) => {
-                tracing::warn!(%error, "Earlier captures cannot be listed; growth stays unknown");
-            }
-        }
-    }
-    let known: BTreeSet<String> = archived.iter().map(|bundle| bundle.id().key()).collect();
-    let unlisted = bundles
-        .iter()
-        .filter(|bundle| !known.contains(&bundle.id().key()));
-    archived.extend(unlisted.cloned());
-    let mut processes: BTreeMap<(String, String, u32), Piece> = BTreeMap::new();
-    for bundle in archived {
-        let id = bundle.id();
-        let process = (id.service().to_owned(), id.node().to_owned(), id.pid());
-        let place = wanted.get(&id.key()).copied();
-        processes.entry(process).or_default().push((bundle, place));
-    }
-    let mut pieces = Vec::new();
-    for captures in processes.into_values() {
-        for start in (0..captures.len()).step_by(PIECE) {
-            let lead = start.saturating_sub(LOOK_BACK);
-            let end = captures.len().min(start + PIECE);
-            let own = captures[lead..start]
-                .iter()
-                .map(|(bundle, _)| (bundle.clone(), None))
-                .chain(captures[start..end].iter().cloned());
-            let own: Piece = own.collect();
-            // What comes after the last that is wanted is of no use.
-            if let Some(last) = own.iter().rposition(|(_, place)| place.is_some()) {
-                pieces.push(own.into_iter().take(last + 1).collect());
-            }
-        }
-    }
-    pieces
-}
-
-fn judge_piece(
-    archive: &Archive,
-    piece: &[(Bundle, Option<usize>)],
-    rules: &RuleSet,
-    write: bool,
-) -> Vec<(usize, Outcome)> {
-    let mut earlier: VecDeque<FactSheet> = VecDeque::new();
-    let first = piece.iter().position(|(_, place)| place.is_some());
-    let skipped = first.unwrap_or(piece.len()).saturating_sub(LOOK_BACK);
-    let mut outcomes = Vec::new();
-    for (bundle, place) in &piece[skipped..] {
-        let sheet = match sheet_of(bundle) {
-            Ok(sheet) => sheet,
-            Err(reason) => {
-                match place {
-                    Some(place) => outcomes.push((
-                        *place,
-                        Outcome::Failed {
-                            key: bundle.id().key(),
-                            reason,
-                        },
-                    )),
-                    None => tracing::warn!(reason, "An earlier sheet is skipped"),
-                }
-                continue;
-            }
-        };
-        let sheet = match place {
-            None => sheet,
-            Some(place) => {
-                let (outcome, sheet) = judge_one(
-                    archive,
-                    bundle,
-                    sheet,
-                    earlier.make_contiguous(),
-                    rules,
-                    write,
-                );
-                outcomes.push((*place, outcome));
-                sheet
-            }
-        };
-        if earlier.len() == LOOK_BACK {
-            earlier.pop_front();
-        }
-        earlier.push_back(sheet);
-    }
-    outcomes
-}
-
-fn sheet_of(bundle: &Bundle) -> Result<FactSheet, String> {
-    if !bundle.has(SHEET_FILE) {
-        return Err("it has no fact sheet; `leakhound triage` on its dump makes one".to_owned());
-    }
-    read_sheet(&bundle.path().join(SHEET_FILE)).map_err(|error| error.to_string())
-}
-
-/// Judges one sheet, and gives it back without its growth.
+/// Judges one capture, and gives its sheet back without its growth.
 fn judge_one(
     archive: &Archive,
-    bundle: &Bundle,
-    sheet: FactSheet,
-    earlier: &[FactSheet],
+    capture: Capture<'_>,
     rules: &RuleSet,
-    write: bool,
-) -> (Outcome, FactSheet) {
+    options: &Options,
+    walking: &Mutex<()>,
+) -> (Outcome, Option<FactSheet>) {
+    let Capture {
+        bundle,
+        sheet,
+        earlier,
+    } = capture;
     let key = bundle.id().key();
-    let same: Vec<&FactSheet> = earlier
-        .iter()
-        .filter(|earlier| diagnose::is_earlier_of_same_process(earlier, &sheet))
-        .collect();
-    let mut judged = diagnose::assess(sheet, &same, rules);
+    let failed = |reason: String| {
+        let key = bundle.id().key();
+        Outcome::Failed { key, reason }
+    };
+    let judged = sheet.map(|sheet| diagnose::assess(sheet, &earlier, rules));
+    let wanted = match (&judged, options.walk) {
+        (_, Walk::Never) => false,
+        (Err(_), _) | (_, Walk::All) => true,
+        (Ok(judged), Walk::Missing) => lacks_facts(judged),
+    };
+    let (judged, walked) = if wanted && matches!(bundle.dump_path(), Ok(Some(_))) {
+        let _one = walking.lock().unwrap_or_else(PoisonError::into_inner);
+        match walk(archive, bundle, options) {
+            Ok(sheet) => (Ok(diagnose::assess(sheet, &earlier, rules)), true),
+            // The old sheet is better than none.
+            Err(reason) if judged.is_ok() => {
+                tracing::warn!(bundle = key, reason, "Its dump cannot be walked again");
+                (judged, false)
+            }
+            Err(reason) => (Err(reason), false),
+        }
+    } else {
+        (judged, false)
+    };
+    let mut judged = match judged {
+        Ok(judged) => judged,
+        Err(reason) => return (failed(reason), None),
+    };
     let before: Option<Said> = bundle.read_json(DIAGNOSIS_FILE).ok();
     let change = compare(before.as_ref(), &judged.diagnosis);
-    let stored = if write && change.is_some() {
+    let stored = if options.write && (change.is_some() || walked) {
         // Only what is stored needs a copy of every fact.
         let whole = Judged {
             diagnosis: leakhound_rules::judge(&judged.sheet, rules),
@@ -261,13 +211,41 @@ fn judge_one(
     };
     growth::erase(&mut judged.sheet);
     let outcome = match stored {
-        Ok(()) => Outcome::Judged { key, change },
-        Err(error) => Outcome::Failed {
+        Ok(()) => Outcome::Judged {
             key,
-            reason: error.to_string(),
+            change,
+            walked,
         },
+        Err(error) => failed(error.to_string()),
     };
-    (outcome, judged.sheet)
+    (outcome, Some(judged.sheet))
+}
+
+/// Walks the dump of a bundle again.
+fn walk(archive: &Archive, bundle: &Bundle, options: &Options) -> Result<FactSheet, String> {
+    let case = Case::of_bundle(bundle).map_err(|error| error.to_string())?;
+    let sheet = worker::sheet_of(&case, None, &options.limits, &options.stop, &mut |_| {})
+        .map_err(|error| error.to_string())?;
+    if options.write {
+        archive
+            .put_file(bundle, SHEET_FILE, &worker::to_json(&sheet))
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(sheet)
+}
+
+/// A rule asked for a fact of the dump that the sheet has not got, without a reason, and its writer knew another vocabulary than
+/// today's: another walk may find it.
+fn lacks_facts(judged: &Judged) -> bool {
+    judged.sheet.vocabulary != vocabulary::fingerprint()
+        && judged.diagnosis.not_judged.iter().any(|rule| {
+            rule.missing.iter().any(|missing| {
+                let name = missing.split('.').next().unwrap_or_default();
+                let scalar = vocabulary::fact_named(missing).map(|fact| fact.scope);
+                let list = vocabulary::list_named(name).map(|list| list.scope);
+                scalar.or(list) == Some(Scope::Sheet)
+            })
+        })
 }
 
 /// What differs between two diagnoses; `None` when they say the same.
@@ -291,6 +269,7 @@ pub fn compare(before: Option<&Said>, after: &Diagnosis) -> Option<Change> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::case::read_sheet;
     use crate::diagnose::{diagnose, earlier_sheets};
     use leakhound_archive::{Filter, Manifest};
     use leakhound_rules::{Row, Value};
@@ -349,9 +328,15 @@ mod tests {
         let bundles = archive.list(&Filter::default()).unwrap().bundles;
         let rules = RuleSet::shipped();
         let mut shares = Vec::new();
-        let outcomes = rerun(&archive, &bundles, &rules, false, &mut |share| {
-            shares.push(share)
-        });
+        let outcomes = rerun(
+            &archive,
+            &bundles,
+            &rules,
+            &Options::default(),
+            &mut |share, _| {
+                shares.push(share);
+            },
+        );
         assert_eq!(outcomes.len(), bundles.len());
         assert_eq!(shares.last(), Some(&1.0));
         for (bundle, outcome) in bundles.iter().zip(&outcomes) {
@@ -360,7 +345,15 @@ mod tests {
             let expected = compare(None, &diagnose(alone, &earlier, &rules).diagnosis);
             let key = bundle.id().key();
             let change = expected;
-            assert_eq!(*outcome, Outcome::Judged { key, change });
+            let walked = false;
+            assert_eq!(
+                *outcome,
+                Outcome::Judged {
+                    key,
+                    change,
+                    walked
+                }
+            );
         }
         let grown = outcomes.iter().filter(|outcome| match outcome {
             Outcome::Judged {
@@ -396,16 +389,83 @@ mod tests {
             });
             changed.count()
         };
+        let writing = Options {
+            write: true,
+            ..Options::default()
+        };
         // Only the last one: what came before it counts all the same.
         let last = &bundles[3..];
-        assert_eq!(changed(rerun(&archive, last, &rules, true, &mut |_| {})), 1);
-        assert_eq!(changed(rerun(&archive, last, &rules, true, &mut |_| {})), 0);
+        assert_eq!(
+            changed(rerun(&archive, last, &rules, &writing, &mut |_, _| {})),
+            1
+        );
+        assert_eq!(
+            changed(rerun(&archive, last, &rules, &writing, &mut |_, _| {})),
+            0
+        );
         let stored: Diagnosis = last[0].read_json(DIAGNOSIS_FILE).unwrap();
         assert!(stored.facts.contains_key("growing_statics"));
         assert_eq!(stored.findings[0].rule, "static-root-growth");
         assert_eq!(
-            changed(rerun(&archive, &bundles, &rules, true, &mut |_| {})),
+            changed(rerun(&archive, &bundles, &rules, &writing, &mut |_, _| {})),
             3
         );
+    }
+
+    #[test]
+    fn a_dump_is_walked_again_only_when_its_sheet_did_not_know_a_fact_that_a_rule_asks_for() {
+        let rules = RuleSet::shipped();
+        let earlier: [&FactSheet; 0] = [];
+        // The sheet has no handles, and says nothing about why.
+        let old = diagnose::assess(sheet(7, 0), &earlier, &rules);
+        assert!(lacks_facts(&old));
+        let mut today = sheet(7, 0);
+        today.vocabulary = vocabulary::fingerprint().to_owned();
+        assert!(!lacks_facts(&diagnose::assess(today, &earlier, &rules)));
+        // Growth comes from other captures, not from the dump.
+        let growth_only = RuleSet::parse([(
+            "own.toml",
+            "id = 'own'\ncategory = 'retained-growth'\nrole = 'symptom'\ntitle = 'Grows'\nmessage = 'Grows'\n\
+             culprit = 'heap'\nwhen = 'growth.managed > 1 GB'",
+        )])
+        .unwrap();
+        assert!(!lacks_facts(&diagnose::assess(
+            sheet(7, 0),
+            &earlier,
+            &growth_only
+        )));
+    }
+
+    #[test]
+    fn a_stopped_run_keeps_what_it_did() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = Archive::open_or_create(folder.path()).unwrap();
+        // More pieces than are worked between two looks at the flag.
+        for pid in 1..40 {
+            put(&archive, &sheet(pid, 0));
+        }
+        let bundles = archive.list(&Filter::default()).unwrap().bundles;
+        let options = Options {
+            write: true,
+            ..Options::default()
+        };
+        let stop = options.stop.clone();
+        let rules = RuleSet::shipped();
+        let some = rerun(&archive, &bundles, &rules, &options, &mut |_, _| {
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert!(!some.is_empty() && some.len() < bundles.len());
+        options.stop.store(false, Ordering::Relaxed);
+        let all = rerun(&archive, &bundles, &rules, &options, &mut |_, _| {});
+        let changed = all.iter().filter(|outcome| {
+            matches!(
+                outcome,
+                Outcome::Judged {
+                    change: Some(_),
+                    ..
+                }
+            )
+        });
+        assert_eq!(changed.count(), bundles.len() - some.len());
     }
 }

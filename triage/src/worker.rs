@@ -144,7 +144,7 @@ pub fn store(archive: &Archive, bundle: &Bundle, judged: &Judged) -> Result<(), 
     archive.put_file(bundle, DIAGNOSIS_FILE, &to_json(diagnosis))
 }
 
-fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
+pub(crate) fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
     // Maps with text keys and finite numbers always serialize.
     serde_json::to_vec_pretty(value).unwrap_or_default()
 }

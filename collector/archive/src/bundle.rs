@@ -33,6 +33,8 @@ pub const MINIDUMP_FILE: &str = "memory.dmp.zst";
 pub const MODULES_FOLDER: &str = "modules";
 /// Its presence protects a bundle from retention; its text says why.
 pub const KEEP_FILE: &str = "keep";
+/// What a person found out about the capture.
+pub const LABEL_FILE: &str = "label.json";
 
 /// A sealed bundle on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]

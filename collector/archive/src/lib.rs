@@ -14,6 +14,7 @@
 //!       facts.json.zst                 the fact sheet
 //!       diagnosis.json  report.html
 //!       keep                           protects it from retention
+//!       label.json                     what a person found out about it
 //! ```
 //!
 //! A capture goes in through [`Archive::begin`], [`BundleWriter::dump`] and [`BundleWriter::seal`]; it is found with [`Archive::list`] and
@@ -32,6 +33,7 @@ pub mod error;
 pub mod files;
 mod frame_cache;
 pub mod frames;
+pub mod label;
 pub mod layout;
 pub mod limits;
 pub mod manifest;
@@ -51,6 +53,7 @@ pub use archive::{Archive, Filter, Listing, ServiceUsage, Swept};
 pub use bundle::{Bundle, BundleWriter};
 pub use error::ArchiveError;
 pub use frames::{SealOptions, SealWriter, Sealed};
+pub use label::Label;
 pub use layout::BundleId;
 pub use manifest::Manifest;
 pub use open::{OpenOptions, open_readable, open_readable_with};

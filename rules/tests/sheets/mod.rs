@@ -69,6 +69,23 @@ fn what_lives(sheet: &mut FactSheet) {
         ]],
     );
     rows(sheet, "event_handlers", &[]);
+    rows(sheet, "held_locks", &[]);
+    let lines: [(&str, &str); 5] = [
+        ("type", "Shop.Cart.Line"),
+        ("holder", "Line[]"),
+        ("root", "stack of a thread"),
+        ("count", "900"),
+        ("bytes", "90 KB"),
+    ];
+    rows(sheet, "accumulations", &[&lines]);
+    let pool: [(&str, &str); 5] = [
+        ("type", "System.Buffers.SharedArrayPool<Byte>"),
+        ("count", "1"),
+        ("elements", "40"),
+        ("largest", "40"),
+        ("retained", "2 MB"),
+    ];
+    rows(sheet, "shapes", &[&pool]);
     rows(sheet, "exceptions", &[]);
     let timers: [(&str, &str); 4] = [
         ("calls", "System.Threading.CancellationTokenSource"),
@@ -125,6 +142,9 @@ pub fn healthy() -> FactSheet {
         &mut sheet,
         &[
             ("threads", "34"),
+            ("threads.dead", "3"),
+            ("rss", "420 MB"),
+            ("rss.shared", "2 MB"),
             ("gc.server", "false"),
             ("modules.dynamic", "2"),
             ("contexts.count", "1"),

@@ -29,6 +29,8 @@ const LIBRARIES: [&str; 2] = [
 pub enum References {
     /// .NET Core 3.1: the program runs on every runtime of the testbed.
     Net31,
+    /// .NET 8: for what 3.1 does not have.
+    Net8,
     /// .NET 8 and Roslyn itself: the driver.
     Driver,
 }
@@ -117,7 +119,7 @@ impl Compiler {
         );
         let root = match job.references {
             References::Net31 => &self.references,
-            References::Driver => &self.host,
+            References::Net8 | References::Driver => &self.host,
         };
         let mut references = managed_files(&root.framework())?;
         if job.references == References::Driver {

@@ -1,4 +1,5 @@
-//! The catalogue of target services: `tests/targets/NAME.cs` with its expected answer in `NAME.toml`.
+//! The catalogues of services: `tests/targets/NAME.cs` and `tests/accuracy/services/NAME.cs`, each with its expected answer in
+//! `NAME.toml`.
 
 use crate::compiler::{self, Job, RUNTIME_CONFIG, References};
 use crate::error::{Error, IoContext, Result};
@@ -35,6 +36,12 @@ pub struct Card {
     /// Runtimes where the fault exists; all when absent.
     #[serde(default)]
     pub runtimes: Vec<String>,
+    /// The runtime that it is compiled against, the oldest it runs on: `3.1` (default) or `8`.
+    #[serde(default)]
+    pub references: Oldest,
+    /// Whose choice the garbage collector is.
+    #[serde(default)]
+    pub gc: GcChoice,
     /// Commands to send between a first and a second capture, for faults that show as growth.
     #[serde(default)]
     pub between_captures: Vec<String>,
@@ -44,6 +51,29 @@ pub struct Card {
     /// Runtime settings for its environment, without prefix, such as `GCHeapHardLimit = "10000000"`.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
+}
+
+/// The oldest runtime that a service can run on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum Oldest {
+    /// .NET Core 3.1.
+    #[default]
+    #[serde(rename = "3.1")]
+    Net31,
+    /// .NET 8.
+    #[serde(rename = "8")]
+    Net8,
+}
+
+/// Who chooses between workstation and server GC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GcChoice {
+    /// The fault is there under either.
+    #[default]
+    Any,
+    /// The settings of the service say, and the fault is there only so.
+    Own,
 }
 
 /// The right answer about a target.
@@ -60,6 +90,20 @@ pub struct Expectation {
     /// Verdicts of which one must be given; any when empty.
     #[serde(default)]
     pub verdict: Vec<String>,
+    /// A second fault: one of both must be first, and both among the first three.
+    pub also: Option<Fault>,
+    /// Why the answer is known to be wrong; shown in the table of the corpus.
+    pub known_miss: Option<String>,
+}
+
+/// A fault beside another one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// Category of its finding.
+    pub category: String,
+    /// What must be blamed, or a part of its text.
+    pub culprit: Option<String>,
 }
 
 /// A compiled target.
@@ -75,10 +119,18 @@ pub struct App {
 
 /// All targets, in order of name.
 pub fn all() -> Result<Vec<Target>> {
-    let folder = sources();
+    read_all(&sources())
+}
+
+/// All services of the accuracy corpus that are not targets too, in order of name.
+pub fn corpus() -> Result<Vec<Target>> {
+    read_all(&sources().join("../accuracy/services"))
+}
+
+fn read_all(folder: &Path) -> Result<Vec<Target>> {
     let mut targets = Vec::new();
-    for entry in std::fs::read_dir(&folder).doing("list", &folder)? {
-        let source = entry.doing("list", &folder)?.path();
+    for entry in std::fs::read_dir(folder).doing("list", folder)? {
+        let source = entry.doing("list", folder)?.path();
         if source
             .extension()
             .is_some_and(|extension| extension == "cs")
@@ -132,48 +184,59 @@ impl Target {
     /// Whether the fault exists on a runtime.
     #[must_use]
     pub fn runs_on(&self, version: Version) -> bool {
-        self.card.runtimes.is_empty()
+        let named = self.card.runtimes.is_empty()
             || self
                 .card
                 .runtimes
                 .iter()
-                .any(|name| name == version.short())
+                .any(|name| name == version.short());
+        named && (self.card.references == Oldest::Net31 || version != Version::Net31)
     }
 
-    /// The compiled program, compiled now if its sources changed. Everything else that is stale is compiled in the
+    /// The compiled program, compiled now if its sources changed. Every other target that is stale is compiled in the
     /// same run, for starting the compiler costs more than compiling.
     pub fn app(&self, listen: &mut Listener<'_>) -> Result<App> {
         let place = place::folder()?;
         let wanted = Plan::of(self, &place)?;
-        if wanted.is_done() {
-            return Ok(wanted.app());
-        }
-        let compiler = compiler::get(listen)?;
-        let _lock = lock(&place, "apps")?;
-        if wanted.is_done() {
-            return Ok(wanted.app());
-        }
-        let mut stale = Vec::new();
-        for target in all()? {
-            let plan = Plan::of(&target, &place)?;
-            if !plan.is_done() {
-                plan.begin()?;
-                stale.push(plan);
+        if !wanted.is_done() {
+            let mut all = all()?;
+            if all.iter().all(|target| target.source != self.source) {
+                all = vec![self.clone()];
             }
+            compile(&all, Some(&self.name), listen)?;
         }
-        let jobs: Vec<Job> = stale.iter().map(Plan::job).collect();
-        let outcome = compiler.compile(&jobs, listen);
-        for plan in &stale {
-            plan.finish()?;
+        Ok(wanted.app())
+    }
+}
+
+/// Compiles those of `targets` whose sources changed, in one run of the compiler. With `wanted`, only the failure of that one
+/// is one.
+pub fn compile(targets: &[Target], wanted: Option<&str>, listen: &mut Listener<'_>) -> Result<()> {
+    let place = place::folder()?;
+    let compiler = compiler::get(listen)?;
+    let _lock = lock(&place, "apps")?;
+    let mut stale = Vec::new();
+    for target in targets {
+        let plan = Plan::of(target, &place)?;
+        if !plan.is_done() {
+            plan.begin()?;
+            stale.push(plan);
         }
-        if wanted.is_done() {
-            Ok(wanted.app())
-        } else {
-            outcome.and(Err(Error::Compile {
-                target: self.name.clone(),
-                diagnostics: "the compiler reported success but wrote no program".to_owned(),
-            }))
-        }
+    }
+    let jobs: Vec<Job> = stale.iter().map(Plan::job).collect();
+    let outcome = compiler.compile(&jobs, listen);
+    for plan in &stale {
+        plan.finish()?;
+    }
+    match stale
+        .iter()
+        .find(|plan| wanted.is_none_or(|name| name == plan.name) && !plan.is_done())
+    {
+        None => Ok(()),
+        Some(missing) => outcome.and(Err(Error::Compile {
+            target: missing.name.clone(),
+            diagnostics: "the compiler reported success but wrote no program".to_owned(),
+        })),
     }
 }
 
@@ -184,6 +247,7 @@ struct Plan {
     settings: BTreeMap<String, String>,
     sources: Vec<PathBuf>,
     config: String,
+    references: References,
     folder: PathBuf,
     partial: PathBuf,
 }
@@ -210,6 +274,10 @@ impl Plan {
             settings: target.card.settings.clone(),
             sources: shared,
             config,
+            references: match target.card.references {
+                Oldest::Net31 => References::Net31,
+                Oldest::Net8 => References::Net8,
+            },
             partial: folder.with_extension("partial"),
             folder,
         })
@@ -241,7 +309,7 @@ impl Plan {
             name: self.name.clone(),
             output: self.output(),
             sources: self.sources.clone(),
-            references: References::Net31,
+            references: self.references,
         }
     }
 
@@ -277,6 +345,11 @@ fn runtime_config(card: &Card) -> Result<String> {
         why: error.to_string(),
     };
     let mut config: serde_json::Value = serde_json::from_str(RUNTIME_CONFIG).map_err(impossible)?;
+    if card.references == Oldest::Net8 {
+        let options = &mut config["runtimeOptions"];
+        options["tfm"] = "net8.0".into();
+        options["framework"]["version"] = "8.0.0".into();
+    }
     for (name, value) in &card.config {
         config["runtimeOptions"]["configProperties"][name] =
             serde_json::to_value(value).map_err(impossible)?;
@@ -291,8 +364,9 @@ mod tests {
 
     #[test]
     fn every_target_has_a_card_and_a_known_runtime() {
-        let targets = all().unwrap();
+        let mut targets = all().unwrap();
         assert!(targets.iter().any(|target| target.name == "inventory"));
+        targets.extend(corpus().unwrap());
         for target in targets {
             assert!(!target.card.about.is_empty(), "{}", target.name);
             assert!(

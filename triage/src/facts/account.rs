@@ -4,7 +4,7 @@
 //! a thread's 8 MB stack of which one page was touched costs one page. Windows commits for real, and its dumps carry the
 //! map of the address space. Without either the basis is the regions of the dump itself, and the account says so.
 
-use super::address_map;
+use super::{address_map, reservation};
 use leakhound_archive::manifest::MapEntry;
 use leakhound_dump::{MemoryExt, ProcessImage};
 use leakhound_rules::{FactSheet, Row, Value};
@@ -125,9 +125,13 @@ pub fn write(image: &ProcessImage, map: &[MapEntry], gc: &GcShare, sheet: &mut F
         );
     }
     let images = image_paths(&mappings);
+    let set_aside = reservation::find(&mappings, &gc.ranges);
     let mut totals: BTreeMap<Class, (u64, u64)> = BTreeMap::new();
     for mapping in &mappings {
-        let class = classify(image, mapping, &images);
+        let class = match classify(image, mapping, &images) {
+            Class::Anonymous if is_within(mapping, set_aside) => Class::Gc,
+            class => class,
+        };
         // Neighbours of equal rights are one line of the map: the GC's part of it is told by its segments.
         let size = mapping.end - mapping.start;
         let gc_part = overlap(&gc.ranges, mapping.start, mapping.end);
@@ -194,6 +198,10 @@ pub fn write(image: &ProcessImage, map: &[MapEntry], gc: &GcShare, sheet: &mut F
             })
             .collect(),
     );
+}
+
+fn is_within(mapping: &Mapping<'_>, range: Option<(u64, u64)>) -> bool {
+    range.is_some_and(|(start, end)| start <= mapping.start && mapping.end <= end)
 }
 
 fn add(totals: &mut BTreeMap<Class, (u64, u64)>, class: Class, bytes: u64) {

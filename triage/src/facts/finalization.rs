@@ -13,7 +13,10 @@ const KEEP: usize = 100;
 /// Writes `finalizer.*`, `finalizable`, `finalizable_generations` and `ready`.
 pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
     let queue = &survey.finalization;
-    let registered = by_type(survey, queue.registered.iter().map(|(_, address)| *address));
+    // What was disposed stays registered until it dies, with a mark that its finalizer need not run.
+    let undisposed = queue.registered.iter().map(|(_, address)| *address);
+    let undisposed = undisposed.filter(|o| !survey.runtime.is_finalizer_suppressed(*o));
+    let registered = by_type(survey, undisposed);
     let ready = by_type(
         survey,
         queue.ready.iter().chain(&queue.ready_critical).copied(),

@@ -21,6 +21,7 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
     let objects = &survey.objects;
     let mut kinds: BTreeMap<HandleKind, u64> = BTreeMap::new();
     let mut targets: HashMap<(HandleKind, TypeId), Tally> = HashMap::new();
+    let mut held: HashMap<TypeId, Vec<u32>> = HashMap::new();
     let mut generations: BTreeMap<(HandleKind, Option<Generation>), Tally> = BTreeMap::new();
     let mut pinned: HashMap<(TypeId, Generation), Tally> = HashMap::new();
     let mut pinned_objects: HashSet<u32> = HashSet::new();
@@ -39,6 +40,9 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
         let tally = targets.entry((handle.kind, id)).or_default();
         tally.count += 1;
         tally.bytes += bytes;
+        if handle.kind == HandleKind::Strong {
+            held.entry(id).or_default().push(object);
+        }
         if handle.kind.is_pinned() {
             let tally = pinned.entry((id, objects.generation(object))).or_default();
             tally.count += 1;
@@ -126,12 +130,19 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
         rows.into_iter()
             .take(KEEP)
             .map(|((kind, id), tally)| {
-                row([
+                let mut columns = row([
                     ("kind", text(kind.name())),
                     ("type", text(name(id))),
                     ("count", int(tally.count)),
                     ("bytes", int(tally.bytes)),
-                ])
+                ]);
+                if kind == HandleKind::Strong
+                    && let Some(objects) = held.remove(&id)
+                {
+                    let retained = survey.retained_together(objects);
+                    columns.insert("retained".to_owned(), int(retained));
+                }
+                columns
             })
             .collect(),
     );

@@ -147,6 +147,12 @@ impl<'s, 'a> Paths<'s, 'a> {
         self.links.each(object, found);
     }
 
+    /// The field by which one object holds another.
+    #[must_use]
+    pub fn field(&mut self, from: u32, to: u32) -> Option<String> {
+        self.links.field(from, to)
+    }
+
     fn is_array(&self, object: u32) -> bool {
         let info = self
             .survey

@@ -1,10 +1,14 @@
 //! Live objects of types that stand for something scarce or expensive: connections, sockets, processes, compiled caches.
 
+use super::path::Paths;
 use super::rows::{int, row, text};
 use super::survey::Survey;
 use leakhound_clr::TypeId;
-use leakhound_rules::FactSheet;
+use leakhound_rules::{FactSheet, Value};
 use std::collections::BTreeMap;
+
+/// Types that a sheet names.
+const KEEP: usize = 60;
 
 /// Type definitions that are counted, with what they stand for. Types that derive from them count as theirs.
 const RESOURCES: &[(&str, &str)] = &[
@@ -42,37 +46,44 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
         .take(runtime.type_count())
         .map(|id| kind_of(survey, TypeId(id)))
         .collect();
-    let mut counts: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+    let mut found: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for (object, id) in (0u32..).zip(survey.objects.type_ids()) {
         if kinds.get(*id as usize).copied().flatten().is_some() && survey.is_live(object) {
-            let (count, bytes) = counts.entry(*id).or_default();
-            *count += 1;
-            *bytes += survey.objects.size(object);
+            found.entry(*id).or_default().push(object);
         }
     }
-    let mut rows: Vec<Counted> = counts
-        .into_iter()
-        .filter_map(|(id, (count, bytes))| {
-            let kind = kinds.get(id as usize).copied().flatten()?;
-            let name = runtime.type_info(TypeId(id))?.name.clone();
-            Some((count, kind, name, bytes))
-        })
-        .collect();
-    rows.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.2.cmp(&b.2)));
-    let rows = rows.into_iter().map(|(count, kind, name, bytes)| {
-        row([
-            ("type", text(name)),
+    let mut types: Vec<(u32, Vec<u32>)> = found.into_iter().collect();
+    types.sort_by_key(|(id, objects)| {
+        let table = runtime.table_of(TypeId(*id));
+        (std::cmp::Reverse(objects.len()), table)
+    });
+    let mut paths = Paths::new(survey);
+    let rows = types.into_iter().take(KEEP).filter_map(|(id, objects)| {
+        let kind = kinds.get(id as usize).copied().flatten()?;
+        let heaviest = objects
+            .iter()
+            .copied()
+            .max_by_key(|object| (survey.retained(*object), std::cmp::Reverse(*object)));
+        let path = heaviest.and_then(|object| paths.to(object));
+        let bytes = objects
+            .iter()
+            .map(|object| survey.objects.size(*object))
+            .sum();
+        Some(row([
+            ("type", text(runtime.type_info(TypeId(id))?.name.clone())),
             ("kind", text(kind)),
-            ("count", int(count)),
+            ("count", int(objects.len() as u64)),
             ("bytes", int(bytes)),
-        ])
+            (
+                "path",
+                Value::Texts(path.map(|path| path.steps).unwrap_or_default()),
+            ),
+            ("retained", int(survey.retained_together(objects))),
+        ]))
     });
     let rows = rows.collect();
     sheet.lists.insert("resources".to_owned(), rows);
 }
-
-/// Count, kind, type and bytes.
-type Counted = (u64, &'static str, String, u64);
 
 fn kind_of(survey: &Survey<'_>, id: TypeId) -> Option<&'static str> {
     let info = survey.runtime.type_info(id)?;

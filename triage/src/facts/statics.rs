@@ -1,8 +1,10 @@
 //! Static fields by what they hold, with the way from the field to what accumulates.
 
+use super::bounds::Bounds;
 use super::path::Paths;
 use super::rows::{int, row, text};
 use super::survey::{Root, RootKind, Survey};
+use super::threads::is_of_framework;
 use leakhound_clr::TypeId;
 use leakhound_graph::Share;
 use leakhound_rules::{FactSheet, Row, Value};
@@ -14,6 +16,8 @@ pub(super) const KEEP: usize = 100;
 const SMALLEST_BYTES: u64 = 4_096;
 /// Steps of a path that are shown.
 const PATH_STEPS: usize = 12;
+/// Fields of an accumulation point that are looked at for collections.
+const FIELDS: usize = 256;
 /// References of an accumulation point that are looked at to say what it holds.
 const CHILDREN: usize = 1 << 20;
 
@@ -33,6 +37,7 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
     });
     fields.truncate(KEEP);
     let tops = tops(survey);
+    let queues = Bounds::of(survey, &tops);
     let mut paths = Paths::new(survey);
     let rows = fields
         .into_iter()
@@ -40,6 +45,7 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
             Some(one(
                 survey,
                 &mut paths,
+                &queues,
                 root,
                 share,
                 *tops.get(&root.group.0)?,
@@ -67,7 +73,14 @@ fn tops(survey: &Survey<'_>) -> BTreeMap<u32, u32> {
         .collect()
 }
 
-fn one(survey: &Survey<'_>, paths: &mut Paths<'_, '_>, root: &Root, share: Share, top: u32) -> Row {
+fn one(
+    survey: &Survey<'_>,
+    paths: &mut Paths<'_, '_>,
+    bounds: &Bounds<'_, '_>,
+    root: &Root,
+    share: Share,
+    top: u32,
+) -> Row {
     let way = Way::from(survey, paths, top);
     let mut path = vec![root.title()];
     path.extend(way.steps);
@@ -83,6 +96,12 @@ fn one(survey: &Survey<'_>, paths: &mut Paths<'_, '_>, root: &Root, share: Share
         ("objects", int(share.nodes)),
         ("path", Value::Texts(path)),
     ]);
+    if let Some(held_in) = &way.held_in {
+        columns.insert("held_in".to_owned(), text(held_in));
+    }
+    if let Some(bound) = way.collection.and_then(|found| bounds.on(root, &found)) {
+        columns.insert("bound".to_owned(), text(bound));
+    }
     if let Some(elements) = way.elements {
         columns.insert("elements".to_owned(), int(elements));
     }
@@ -102,6 +121,21 @@ pub(super) struct Way {
     pub elements: Option<u64>,
     /// What the accumulation point mostly holds.
     pub element_type: Option<String>,
+    /// The application's own field that holds that collection, when it is another than the one the way begins at.
+    pub held_in: Option<String>,
+    /// That collection and its elements.
+    pub collection: Option<Collection>,
+}
+
+/// A collection on a way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Collection {
+    /// The object.
+    pub object: u32,
+    /// Who holds it, when that is not the field itself.
+    pub holder: Option<u32>,
+    /// Elements.
+    pub elements: u64,
 }
 
 impl Way {
@@ -121,9 +155,14 @@ impl Way {
             last = *node;
         }
         let element_type = main_child_type(survey, paths, last);
-        let elements = nodes
-            .into_iter()
-            .find_map(|node| collection_count(survey, node));
+        let collection = fullest(survey, &nodes).or_else(|| fullest_in(survey, paths, last));
+        let held_in = collection.and_then(|found| {
+            let holder = found.holder?;
+            let info = survey.runtime.type_info(survey.objects.type_id(holder))?;
+            let field = paths.field(holder, found.object)?;
+            let own = !info.array && !is_of_framework(&info.name);
+            own.then(|| format!("{}.{field}", info.name))
+        });
         if let Some(name) = &element_type
             && steps.last() != Some(name)
         {
@@ -132,8 +171,10 @@ impl Way {
         Self {
             steps,
             end_type: survey.short_type_name(last),
-            elements,
+            elements: collection.map(|found| found.elements),
             element_type,
+            held_in,
+            collection,
         }
     }
 }
@@ -158,12 +199,50 @@ fn main_child_type(survey: &Survey<'_>, paths: &mut Paths<'_, '_>, object: u32) 
         .map(|info| info.short_name.clone())
 }
 
+/// The collection with most elements on a way: a container of services has a few, the cache in one of them has many.
+fn fullest(survey: &Survey<'_>, nodes: &[u32]) -> Option<Collection> {
+    let found = nodes.iter().enumerate().filter_map(|(at, node)| {
+        Some(Collection {
+            object: *node,
+            holder: at.checked_sub(1).map(|before| nodes[before]),
+            elements: collection_count(survey, *node)?,
+        })
+    });
+    // Of equal ones the outer.
+    found.fold(None, |best: Option<Collection>, next| match best {
+        Some(best) if best.elements >= next.elements => Some(best),
+        _ => Some(next),
+    })
+}
+
+/// The collection with most elements among those that an object refers to: where two of them share their elements, neither lies on the
+/// way.
+fn fullest_in(survey: &Survey<'_>, paths: &mut Paths<'_, '_>, holder: u32) -> Option<Collection> {
+    let mut best: Option<Collection> = None;
+    let mut left = FIELDS;
+    paths.each_reference(holder, |object| {
+        if left == 0 {
+            return;
+        }
+        left -= 1;
+        let elements = collection_count(survey, object);
+        if let Some(elements) = elements.filter(|n| best.is_none_or(|best| best.elements < *n)) {
+            best = Some(Collection {
+                object,
+                holder: Some(holder),
+                elements,
+            });
+        }
+    });
+    best
+}
+
 /// Elements of a well-known collection; `None` when the object is none, or its layout is not known.
 ///
 /// Field names are those of System.Private.CoreLib and System.Collections from 3.1 to 10: `List`, `Stack`, `Queue`,
 /// `SortedDictionary`'s set (`_size`, `_count`), `Dictionary` and `HashSet` (`_count` less `_freeCount`),
 /// `ConcurrentDictionary` (`_tables._countPerLock`).
-fn collection_count(survey: &Survey<'_>, object: u32) -> Option<u64> {
+pub(super) fn collection_count(survey: &Survey<'_>, object: u32) -> Option<u64> {
     let id = survey.objects.type_id(object);
     let info = survey.runtime.type_info(id)?;
     if !info.name.starts_with("System.Collections.") {

@@ -86,6 +86,7 @@ pub(super) fn write(captures: &[&FactSheet], added: &mut FactSheet) {
                 "thread_static",
                 "elements",
                 "element_type",
+                "held_in",
                 "path",
             ][..],
         ),

@@ -1,0 +1,152 @@
+//! Archived captures with what came before them, in parallel.
+//!
+//! The captures of one process lie beside each other and are looked at in order, so that a sheet that growth looks back on is read
+//! once, not once for each capture after it.
+
+use crate::case::read_sheet;
+use crate::diagnose::{self, LOOK_BACK};
+use leakhound_archive::bundle::SHEET_FILE;
+use leakhound_archive::{Archive, Bundle};
+use leakhound_rules::FactSheet;
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+/// Pieces of work between two reports of progress.
+const PROGRESS_STEP: usize = 16;
+/// Captures of one process that one thread looks at in a row; the next piece reads its predecessors again.
+const PIECE: usize = if cfg!(test) { 10 } else { 64 };
+
+/// Captures of one process in order of time; those that are wanted, with their place among all.
+type Piece = Vec<(Bundle, Option<usize>)>;
+
+/// One capture as it is looked at.
+pub(crate) struct Capture<'c> {
+    /// Its bundle.
+    pub bundle: &'c Bundle,
+    /// Its sheet, without growth; or why there is none.
+    pub sheet: Result<FactSheet, String>,
+    /// Sheets of the same process before it, oldest first.
+    pub earlier: Vec<&'c FactSheet>,
+}
+
+/// Looks at every bundle; results are in the order given. `look` gives the sheet back, without growth, for those that come after.
+/// `done` hears of the share that is done, and of what is new; when it returns false, no more are looked at.
+pub(crate) fn each<T: Send>(
+    archive: &Archive,
+    bundles: &[Bundle],
+    look: impl Fn(Capture<'_>) -> (T, Option<FactSheet>) + Sync,
+    done: &mut dyn FnMut(f64, &[T]) -> bool,
+) -> Vec<T> {
+    let pieces = pieces(archive, bundles);
+    let mut results: BTreeMap<usize, T> = BTreeMap::new();
+    let mut looked_at = 0;
+    for part in pieces.chunks(PROGRESS_STEP) {
+        let found: Vec<Vec<(usize, T)>> = part
+            .par_iter()
+            .map(|piece| look_through(piece, &look))
+            .collect();
+        let (places, found): (Vec<usize>, Vec<T>) = found.into_iter().flatten().unzip();
+        looked_at += found.len();
+        let go_on = done(looked_at as f64 / bundles.len().max(1) as f64, &found);
+        results.extend(places.into_iter().zip(found));
+        if !go_on {
+            break;
+        }
+    }
+    results.into_values().collect()
+}
+
+fn pieces(archive: &Archive, bundles: &[Bundle]) -> Vec<Piece> {
+    let wanted: HashMap<String, usize> = (0..)
+        .zip(bundles)
+        .map(|(place, bundle)| (bundle.id().key(), place))
+        .collect();
+    let services: BTreeSet<&str> = bundles.iter().map(|bundle| bundle.id().service()).collect();
+    let mut archived: Vec<Bundle> = Vec::new();
+    for service in services {
+        match archive.sheets(service) {
+            Ok(found) => archived.extend(found),
+            Err(error) => {
+                tracing::warn!(%error, "Earlier captures cannot be listed; growth stays unknown");
+            }
+        }
+    }
+    let known: BTreeSet<String> = archived.iter().map(|bundle| bundle.id().key()).collect();
+    let unlisted = bundles
+        .iter()
+        .filter(|bundle| !known.contains(&bundle.id().key()));
+    archived.extend(unlisted.cloned());
+    let mut processes: BTreeMap<(String, String, u32), Piece> = BTreeMap::new();
+    for bundle in archived {
+        let id = bundle.id();
+        let process = (id.service().to_owned(), id.node().to_owned(), id.pid());
+        let place = wanted.get(&id.key()).copied();
+        processes.entry(process).or_default().push((bundle, place));
+    }
+    let mut pieces = Vec::new();
+    for captures in processes.into_values() {
+        for start in (0..captures.len()).step_by(PIECE) {
+            let lead = start.saturating_sub(LOOK_BACK);
+            let end = captures.len().min(start + PIECE);
+            let own = captures[lead..start]
+                .iter()
+                .map(|(bundle, _)| (bundle.clone(), None))
+                .chain(captures[start..end].iter().cloned());
+            let own: Piece = own.collect();
+            // What comes after the last that is wanted is of no use.
+            if let Some(last) = own.iter().rposition(|(_, place)| place.is_some()) {
+                pieces.push(own.into_iter().take(last + 1).collect());
+            }
+        }
+    }
+    pieces
+}
+
+fn look_through<T>(
+    piece: &[(Bundle, Option<usize>)],
+    look: &impl Fn(Capture<'_>) -> (T, Option<FactSheet>),
+) -> Vec<(usize, T)> {
+    let mut before: VecDeque<FactSheet> = VecDeque::new();
+    let first = piece.iter().position(|(_, place)| place.is_some());
+    let skipped = first.unwrap_or(piece.len()).saturating_sub(LOOK_BACK);
+    let mut results = Vec::new();
+    for (bundle, place) in &piece[skipped..] {
+        let sheet = sheet_of(bundle);
+        let sheet = match (place, sheet) {
+            (None, Ok(sheet)) => Some(sheet),
+            (None, Err(reason)) => {
+                tracing::warn!(reason, "An earlier sheet is skipped");
+                None
+            }
+            (Some(place), sheet) => {
+                let same = |earlier: &&FactSheet| {
+                    sheet
+                        .as_ref()
+                        .is_ok_and(|sheet| diagnose::is_earlier_of_same_process(earlier, sheet))
+                };
+                let earlier = before.iter().filter(same).collect();
+                let (result, sheet) = look(Capture {
+                    bundle,
+                    sheet,
+                    earlier,
+                });
+                results.push((*place, result));
+                sheet
+            }
+        };
+        if let Some(sheet) = sheet {
+            if before.len() == LOOK_BACK {
+                before.pop_front();
+            }
+            before.push_back(sheet);
+        }
+    }
+    results
+}
+
+fn sheet_of(bundle: &Bundle) -> Result<FactSheet, String> {
+    if !bundle.has(SHEET_FILE) {
+        return Err("it has no fact sheet; `leakhound triage` on its dump makes one".to_owned());
+    }
+    read_sheet(&bundle.path().join(SHEET_FILE)).map_err(|error| error.to_string())
+}

@@ -93,7 +93,11 @@ fn impossible_units_and_values_are_refused_where_they_stand() {
             "did you mean `auto`?",
         ),
         ("[capture]\nlevel = 77\n", ":", "1 to 19"),
-        ("[[service]]\nname = \"a\"\nkind = \"facts\"\n", ":", "heap"),
+        (
+            "[[service]]\nname = \"a\"\nkind = \"everything\"\n",
+            ":",
+            "heap",
+        ),
         ("[[service]]\nprocess = \"x\"\n", ":", "name"),
         (
             "[[service]]\nname = \"a\"\n[[service]]\nname = \"a\"\n",

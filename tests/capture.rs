@@ -10,13 +10,24 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// The built program, as if it were alone on its node: captures of other tests do not hold it up.
+fn program() -> Command {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let name = format!("run-{}-{call}", std::process::id());
+    let mut program = Command::new(env!("CARGO_BIN_EXE_leakhound"));
+    program.env(
+        "RUNTIME_DIRECTORY",
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(name),
+    );
+    program
+}
+
 fn leakhound(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_leakhound"))
-        .args(arguments)
-        .output()
-        .unwrap()
+    program().args(arguments).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -227,7 +238,7 @@ fn a_signal_ends_a_capture_at_once_and_lets_the_process_go() {
         ("stop-and-stream", libc::SIGTERM),
     ];
     for (method, signal) in cases {
-        let child = Command::new(env!("CARGO_BIN_EXE_leakhound"))
+        let child = program()
             .args([
                 "capture",
                 &pid.to_string(),
@@ -256,6 +267,37 @@ fn a_signal_ends_a_capture_at_once_and_lets_the_process_go() {
         assert!(took < Duration::from_secs(20), "{took:?}");
         assert_eq!(bundles(&folder.path().join("archive")), [] as [PathBuf; 0]);
     }
+}
+
+/// The runtime's own createdump holds the process, not Leakhound.
+#[test]
+fn a_signal_ends_the_runtimes_own_dump_too() {
+    let mut service = start("static-root");
+    let pid = service.pid();
+    let folder = tempfile::tempdir().unwrap();
+    let child = program()
+        .args([
+            "capture",
+            &pid.to_string(),
+            "--method",
+            "runtime",
+            "--no-triage",
+            "--out",
+        ])
+        .arg(folder.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("the runtime was never asked", || !is_free(pid));
+    // SAFETY: the child is ours and not yet reaped.
+    unsafe { libc::kill(child.id().cast_signed(), libc::SIGINT) };
+    let output = child.wait_with_output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("was cancelled"), "{said}");
+    wait_until("createdump is still there", || is_free(pid));
+    assert_eq!(bundles(folder.path()), [] as [PathBuf; 0]);
+    service.send("grow 1").unwrap();
 }
 
 #[test]
@@ -354,7 +396,7 @@ fn procdump_steps_wait_for_a_name_and_write_named_files() {
     let script = script.replace("NAME", &format!("b'{name}'"));
     let pattern = folder.path().join("PROCESSNAME_PID_YYMMDD_HHMMSS.dmp");
     let log = folder.path().join("log");
-    let mut capture = Command::new(env!("CARGO_BIN_EXE_leakhound"))
+    let mut capture = program()
         .args([
             "capture",
             "-mp",
@@ -476,7 +518,7 @@ fn captures_without_a_condition_are_taken_apart_and_the_end_of_the_process_ends_
     assert!(started.elapsed() >= Duration::from_secs(1));
     assert_eq!(bundles(folder.path()).len(), 2);
 
-    let capture = Command::new(env!("CARGO_BIN_EXE_leakhound"))
+    let capture = program()
         .args(["capture", "-m", "4000", &pid, &out])
         .stderr(Stdio::piped())
         .spawn()

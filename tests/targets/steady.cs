@@ -47,6 +47,7 @@ namespace Shop.Checkout
             new ConsoleHost(() => Describe(port))
                 .On("forget", _ => Interlocked.Exchange(ref longestGapMicroseconds, 0))
                 .On("grow", Grow)
+                .On("crash", _ => new Thread(() => throw new InvalidOperationException("As asked for.")).Start())
                 .Run();
         }
 

@@ -16,6 +16,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const CHUNK: usize = 1 << 20;
@@ -103,13 +104,16 @@ impl CaptureMethod for RuntimeDump {
             Content::Full => DumpType::Full,
         };
         let asked = Instant::now();
-        let answer = ipc::write_dump(
-            &socket,
-            &spool.path_inside,
-            kind,
-            job.config.runtime_timeout.0,
-        );
+        let answer = unless_cancelled(job, &children_before, || {
+            ipc::write_dump(
+                &socket,
+                &spool.path_inside,
+                kind,
+                job.config.runtime_timeout.0,
+            )
+        });
         let pause = asked.elapsed();
+        job.cancel.check(pid)?;
         let mut warnings = Vec::new();
         match answer {
             Ok(()) => {}
@@ -144,6 +148,38 @@ impl CaptureMethod for RuntimeDump {
             ..Captured::default()
         })
     }
+}
+
+/// Waits for the runtime; when the capture is given up meanwhile, ends the `createdump` that it started: the kernel then
+/// lets go of all that this holds, and the runtime answers.
+fn unless_cancelled<T>(job: &Job<'_>, before: &BTreeSet<u32>, ask: impl FnOnce() -> T) -> T {
+    const LOOK: Duration = Duration::from_millis(20);
+    let pid = job.target.pid;
+    let answered = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !answered.load(Ordering::Relaxed) {
+                let started = children(pid);
+                let new = started
+                    .difference(before)
+                    .filter(|_| job.cancel.is_cancelled());
+                for child in new.filter(|child| is_createdump(**child)) {
+                    // SAFETY: no memory is passed. Between the look and the signal the id cannot be given to another
+                    // process but by its parent, which waits for it.
+                    unsafe { libc::kill(child.cast_signed(), libc::SIGKILL) };
+                }
+                std::thread::sleep(LOOK);
+            }
+        });
+        let answer = ask();
+        answered.store(true, Ordering::Relaxed);
+        answer
+    })
+}
+
+fn is_createdump(pid: u32) -> bool {
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    comm.trim_end() == "createdump"
 }
 
 fn copy(

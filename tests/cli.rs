@@ -274,6 +274,28 @@ fn a_configuration_error_says_where_and_what_was_meant() {
 }
 
 #[test]
+fn destinations_are_tried_and_what_waits_is_listed() {
+    let folder = folder();
+    let text = format!(
+        "[archive]\nlocation = {:?}\n[[notify]]\nname = \"hook\"\nlimit = \"10 per hour\"\n\
+         webhook = {{ url = \"http://127.0.0.1:1/\", secret = \"0123456789abcdef0\" }}\n",
+        folder.path().join("archive")
+    );
+    let path = write(folder.path(), "leakhound.toml", text.as_bytes());
+    let output = leakhound(&["notify", "--config", &path, "test", "hok"]);
+    assert_eq!(code(&output), 2, "{}", err(&output));
+    let said = err(&output);
+    assert!(said.contains("did you mean `hook`?"), "{said}");
+    let output = leakhound(&["notify", "--config", &path, "test", "hook"]);
+    assert_eq!(code(&output), 1, "{}", err(&output));
+    let said = out(&output);
+    assert!(said.contains("cannot reach http://127.0.0.1:1"), "{said}");
+    let output = leakhound(&["notify", "--config", &path, "outbox", "--state", "dead"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert_eq!(out(&output), "No message.\n");
+}
+
+#[test]
 fn the_reference_configuration_loads() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/config/leakhound.toml");
     let output = leakhound(&["run", "--check", "--config", path]);

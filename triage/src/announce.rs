@@ -4,13 +4,18 @@ use crate::agent::Settings;
 use crate::child::Strings;
 use crate::diagnose::Judged;
 use crate::incidents::{Decision, Incident, Incidents, Say, Sighting, Status};
+use crate::notify::growth::Growth;
 use crate::notify::message::{Story, Turn};
 use crate::notify::{Context, Message, Outbox};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use leakhound_archive::bundle::{DIAGNOSIS_FILE, REPORT_FILE};
+use leakhound_archive::manifest::TriggerRecord;
 use leakhound_archive::{Archive, ArchiveError, Bundle};
 use leakhound_rules::{Diagnosis, Verdict};
 use std::sync::Arc;
+
+/// Sightings that the line of growth is drawn through.
+const GROWTH_SIGHTINGS: u32 = 500;
 
 /// Decides what is said, and puts it into the outbox.
 #[derive(Debug, Clone)]
@@ -80,29 +85,46 @@ impl Announcer {
             }
             self.incidents.told(decision.incident, now)?;
         }
+        for (incident, version) in self.incidents.ended_by_hand()? {
+            self.say_over(&incident, version, settings, now)?;
+            self.incidents.told_over(incident)?;
+        }
         for incident in self.incidents.watch(now, policy)? {
             let muted = matches!(incident.status, Status::Muted { .. });
             // First said, then marked: what dies between is said again under the same key.
-            if !muted && let Some(message) = self.latest(&incident, settings)? {
+            if !muted {
                 let version = self.incidents.fixed_in(&incident)?;
-                let decision = Decision {
-                    event: format!("resolved-{}", incident.round),
-                    say: Say::Again,
-                    incident: incident.clone(),
-                };
-                self.plan(
-                    &decision,
-                    message,
-                    Turn::Resolved { version },
-                    settings,
-                    now,
-                );
+                self.say_over(&incident, version, settings, now)?;
             }
             self.incidents.over(&incident, policy, now)?;
             tracing::info!(
                 incident = incident.id,
                 service = incident.service,
                 "Not seen for long enough: resolved"
+            );
+        }
+        Ok(())
+    }
+
+    fn say_over(
+        &self,
+        incident: &Incident,
+        version: Option<String>,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> Result<(), ArchiveError> {
+        if let Some(message) = self.latest(incident, settings)? {
+            let decision = Decision {
+                event: format!("resolved-{}", incident.round),
+                say: Say::Again,
+                incident: incident.clone(),
+            };
+            self.plan(
+                &decision,
+                message,
+                Turn::Resolved { version },
+                settings,
+                now,
             );
         }
         Ok(())
@@ -125,6 +147,16 @@ impl Announcer {
         Ok(None)
     }
 
+    /// Sizes of the cause at its sightings on one node; of several nodes they would be sizes of several things.
+    fn growth(&self, incident: &Incident, node: &str) -> Option<Growth> {
+        let seen = self.incidents.occurrences(&incident.id, GROWTH_SIGHTINGS);
+        let seen = seen
+            .inspect_err(|error| tracing::warn!(%error, "Sightings cannot be read"))
+            .ok()?;
+        let points = seen.iter().rev().filter(|one| one.node == node);
+        Growth::of(points.map(|one| (one.at, one.bytes as f64)))
+    }
+
     fn plan(
         &self,
         decision: &Decision,
@@ -144,6 +176,10 @@ impl Announcer {
             },
             incident.first_seen,
         );
+        // How the cause itself grew says more than how the process did.
+        if let Some(growth) = self.growth(incident, &message.context.node) {
+            message.context.growth = Some(growth);
+        }
         let routes = settings.routes.get(&incident.service);
         for to in &settings.destinations {
             if routes.is_some_and(|names| !names.contains(&to.name)) {
@@ -154,6 +190,26 @@ impl Announcer {
             }
         }
     }
+}
+
+/// How the memory that a trigger watched grew until it fired.
+fn growth_before(trigger: &TriggerRecord, at: Timestamp) -> Option<Growth> {
+    // A fact of the process as a whole, and one that is in bytes.
+    let watched = ["private_bytes", "working_set"];
+    let fact = watched
+        .into_iter()
+        .find(|fact| trigger.samples.iter().any(|sample| sample.fact == *fact))?;
+    let mut points: Vec<(Timestamp, f64)> = trigger
+        .samples
+        .iter()
+        .filter(|sample| sample.fact == fact)
+        .filter_map(|sample| {
+            let age = SignedDuration::from_millis(i64::try_from(sample.age_ms).ok()?);
+            Some((at.checked_sub(age).ok()?, sample.value))
+        })
+        .collect();
+    points.sort_by_key(|(at, _)| *at);
+    Growth::of(points)
 }
 
 fn turn_of(decision: &Decision) -> Turn {
@@ -169,11 +225,13 @@ fn turn_of(decision: &Decision) -> Turn {
 fn message_of(bundle: &Bundle, diagnosis: &Diagnosis, settings: &Settings) -> Message {
     let key = bundle.id().key();
     let mut context = Context::of(diagnosis);
-    context.trigger = bundle
-        .manifest()
-        .ok()
-        .and_then(|m| m.trigger)
-        .map(|t| format!("{}: {}", t.name, t.when));
+    let trigger = bundle.manifest().ok().and_then(|m| m.trigger);
+    context.growth = trigger
+        .as_ref()
+        .and_then(|trigger| growth_before(trigger, bundle.id().time()));
+    context.trigger = trigger.map(|t| format!("{}: {}", t.name, t.when));
+    let report = bundle.path().join(REPORT_FILE);
+    context.report = report.is_file().then_some(report);
     context.link = Some(match &settings.link {
         Some(link) => link.replace("{key}", &key),
         None => bundle.path().join(REPORT_FILE).display().to_string(),

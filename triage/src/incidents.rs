@@ -169,6 +169,44 @@ impl Incidents {
         )
     }
 
+    /// Incidents that a person ended and nobody has heard of yet, each with the version that has the fix; to be told, and then
+    /// given to [`Incidents::told_over`].
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn ended_by_hand(&self) -> Result<Vec<(Incident, Option<String>)>> {
+        let every = Query {
+            all: true,
+            service: None,
+        };
+        let all = self.store.list(&every)?.into_iter();
+        Ok(all
+            .filter(|incident| incident.told.is_some_and(|told| !told.over))
+            .filter_map(|incident| match &incident.status {
+                Status::Resolved {
+                    by: Resolver::Person(_),
+                    version,
+                    ..
+                } => {
+                    let version = version.clone();
+                    Some((incident, version))
+                }
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Notes that people were told of the end of `incident`.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn told_over(&self, mut incident: Incident) -> Result<()> {
+        if let Some(told) = &mut incident.told {
+            told.over = true;
+        }
+        self.store.set_told(&incident)
+    }
+
     /// Notes the version that a service was seen with; a capture without findings counts too.
     ///
     /// # Errors

@@ -11,12 +11,19 @@
 //! every reply is read up to a limit; redirects are never followed.
 
 pub mod address;
+pub mod azure_devops;
+pub mod blocks;
 pub mod config;
 pub mod destination;
+pub mod digest;
 pub mod discord;
+pub mod document;
+pub mod email;
 pub mod github;
 pub mod gitlab;
 pub mod google_chat;
+pub mod growth;
+pub mod hook;
 pub mod http;
 pub mod inbox;
 pub mod jira;
@@ -26,13 +33,20 @@ pub mod message;
 pub mod outbox;
 pub mod pagerduty;
 mod payload;
+pub mod pinned;
+pub mod redmine;
 pub mod registry;
 pub mod request_tracker;
+pub mod route;
 pub mod sample;
 pub mod scrub;
 pub mod secret;
+pub mod service_fabric;
+pub mod servicenow;
 pub mod slack;
+pub mod slack_bot;
 pub mod teams;
+pub mod template;
 pub mod ticket;
 pub mod webhook;
 

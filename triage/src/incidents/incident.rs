@@ -133,6 +133,9 @@ pub struct Told {
     pub n_sightings: u64,
     /// Nodes until then.
     pub n_nodes: u64,
+    /// That it is over, as a person said.
+    #[serde(default)]
+    pub over: bool,
 }
 
 /// One capture that shows the cause.
@@ -322,6 +325,7 @@ impl Incident {
             severity: self.severity,
             n_sightings: self.n_sightings,
             n_nodes: self.n_nodes,
+            over: false,
         });
     }
 }

@@ -61,12 +61,10 @@ impl Address {
     pub fn parse(text: &str) -> Result<Address, String> {
         let url = Url::parse(text.trim()).map_err(|error| format!("is not an address: {error}"))?;
         let host = url.host_str().unwrap_or_default();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let loopback = match bare.parse::<IpAddr>() {
-            Ok(ip) => ip.is_loopback(),
-            Err(_) if host.is_empty() => return Err("is an address without a host".into()),
-            Err(_) => host.eq_ignore_ascii_case("localhost"),
-        };
+        if host.is_empty() {
+            return Err("is an address without a host".into());
+        }
+        let loopback = is_this_machine(host);
         match url.scheme() {
             "https" => {}
             "http" if loopback => {}
@@ -83,11 +81,28 @@ impl Address {
         Ok(Address { url })
     }
 
+    /// An address that stands in the configuration.
+    pub fn given(text: &str, key: &'static str) -> Result<Address, ConfigError> {
+        Address::parse(text).map_err(|problem| ConfigError::Value {
+            key,
+            problem: format!("the address {problem}"),
+        })
+    }
+
+    /// A mail server.
+    pub(super) fn mail(host: &str, port: u16, key: &'static str) -> Result<Address, ConfigError> {
+        let url = Url::parse(&format!("smtp://{host}:{port}"));
+        let url = url.ok().filter(|url| url.host_str().is_some());
+        url.map(|url| Address { url })
+            .ok_or_else(|| ConfigError::Value {
+                key,
+                problem: format!("expected the name of a mail server, found {host:?}"),
+            })
+    }
+
     /// Reads an address that is kept as a secret.
     pub fn read(source: &SecretSource, key: &'static str) -> Result<Address, ConfigError> {
-        let secret = source
-            .read()
-            .map_err(|error| ConfigError::Secret { key, error })?;
+        let secret = source.get(key)?;
         Address::parse(secret.expose_secret()).map_err(|problem| ConfigError::Value {
             key,
             problem: format!("the address in the {source} {problem}"),
@@ -113,7 +128,7 @@ impl Address {
     }
 
     /// Plain http, which [`Address::parse`] lets through to this machine only.
-    pub(super) fn is_loopback(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         self.url.scheme() == "http"
     }
 
@@ -137,6 +152,15 @@ impl Address {
             }
         }
         text
+    }
+}
+
+/// Whether a host's name or number is that of the machine itself.
+pub(super) fn is_this_machine(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse::<IpAddr>() {
+        Ok(ip) => ip.is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
     }
 }
 

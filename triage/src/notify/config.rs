@@ -1,4 +1,4 @@
-//! `[[notify]]` blocks: a name, a floor of severity, and exactly one kind of destination.
+//! `[[notify]]` blocks: a name, what reaches it and when, and exactly one kind of destination.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,8 +7,11 @@ use leakhound_rules::Severity;
 use serde::Deserialize;
 
 use super::destination::Destination;
+use super::message::Message;
 use super::registry::{KINDS, Raw};
+use super::route::Route;
 use super::secret::SecretError;
+use super::template::Template;
 
 /// One `[[notify]]` block.
 ///
@@ -25,6 +28,10 @@ pub struct DestinationConfig {
     pub name: String,
     /// Diagnoses below this are not sent here.
     pub min_severity: Severity,
+    /// Which of the others are, and when.
+    pub route: Route,
+    /// Words in place of the usual ones.
+    pub template: Option<Template>,
     /// The destination itself.
     pub destination: Arc<dyn Destination>,
 }
@@ -95,8 +102,20 @@ impl DestinationConfig {
         Ok(DestinationConfig {
             name,
             min_severity,
+            route: Route::default(),
+            template: None,
             destination,
         })
+    }
+
+    /// The message in the words that this destination is to use.
+    #[must_use]
+    pub fn dress(&self, message: &Message) -> Message {
+        match &self.template {
+            // A digest has words already.
+            Some(template) if message.words.is_none() => template.apply(message),
+            _ => message.clone(),
+        }
     }
 
     /// Everything that can be wrong without sending anything: secrets that cannot be read, addresses that are not
@@ -119,14 +138,30 @@ impl TryFrom<Raw> for DestinationConfig {
     type Error = ConfigError;
 
     fn try_from(raw: Raw) -> Result<Self, ConfigError> {
-        let (name, min_severity, mut found) = raw.into_parts();
-        match found.len() {
-            0 => Err(ConfigError::NoKind { name }),
-            1 => DestinationConfig::new(name, min_severity, found.remove(0)),
-            _ => Err(ConfigError::SeveralKinds {
-                name,
-                found: found.iter().map(|d| d.kind()).collect(),
-            }),
+        let (block, mut found) = raw.into_parts();
+        let name = block.name;
+        let destination = match found.len() {
+            0 => return Err(ConfigError::NoKind { name }),
+            1 => found.remove(0),
+            _ => {
+                let found = found.iter().map(|d| d.kind()).collect();
+                return Err(ConfigError::SeveralKinds { name, found });
+            }
+        };
+        if block.route.digest.is_some() && destination.tells_stories() {
+            let kind = destination.kind();
+            return Err(ConfigError::Value {
+                key: "digest",
+                problem: format!(
+                    "`{name}` ({kind}) keeps one entry for each incident; a digest of several has no place there"
+                ),
+            });
         }
+        let template = block.template.as_deref().map(Template::load).transpose()?;
+        Ok(DestinationConfig {
+            route: block.route,
+            template,
+            ..DestinationConfig::new(name, block.min_severity, destination)?
+        })
     }
 }

@@ -25,6 +25,11 @@ pub trait Destination: fmt::Debug + Send + Sync {
     /// What the other side makes of the same key sent twice.
     fn repeat(&self) -> Repeat;
 
+    /// Whether it keeps one entry for each incident, which every message about it must reach by itself.
+    fn tells_stories(&self) -> bool {
+        false
+    }
+
     /// Where it lies, for a look at whether it can be reached.
     fn address(&self) -> Result<Address, ConfigError>;
 
@@ -82,7 +87,7 @@ pub enum Proof {
 /// What the other side answered, cut short and scrubbed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said {
-    /// HTTP status.
+    /// Status of HTTP, or reply code of SMTP.
     pub status: u16,
     /// Beginning of the body, in one line.
     pub text: String,

@@ -3,19 +3,18 @@
 //! The label finds the ticket: a list by label is consistent at once, which the search is not. A label that does not exist yet is
 //! made with the issue. Comments are looked through from an hour back, since they are listed from the oldest on.
 
-use jiff::{SignedDuration, Timestamp};
-use reqwest::Method;
-use secrecy::{ExposeSecret, SecretString};
+use jiff::SignedDuration;
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::address::Address;
 use super::config::ConfigError;
-use super::destination::{Attempt, Destination, Failure, FailureKind, Parcel, Receipt, Repeat};
-use super::http::{Http, Reply, Request, json_body};
-use super::secret::SecretSource;
-use super::ticket::document::markdown;
-use super::ticket::{self, Ticket, Tracker};
+use super::destination::{Failure, FailureKind, Receipt};
+use super::document::markdown;
+use super::http::Reply;
+use super::secret::{SecretSource, bearer};
+use super::ticket::{Call, Line, Ticket, Tracker, id_in};
 
 /// GitHub takes 256 characters.
 const TITLE_CHARS: usize = 200;
@@ -42,21 +41,6 @@ fn public_api() -> String {
 }
 
 impl Github {
-    fn server(&self) -> Result<Address, ConfigError> {
-        Address::parse(&self.api).map_err(|problem| ConfigError::Value {
-            key: "github.api",
-            problem: format!("the address {problem}"),
-        })
-    }
-
-    fn token(&self) -> Result<SecretString, ConfigError> {
-        let token = self.token.read().map_err(|error| ConfigError::Secret {
-            key: "github.token",
-            error,
-        })?;
-        Ok(format!("Bearer {}", token.expose_secret()).into())
-    }
-
     fn parts(&self) -> Result<(&str, &str), ConfigError> {
         let good = |part: &str| {
             !part.is_empty()
@@ -72,71 +56,6 @@ impl Github {
                 problem: format!("expected owner/name, found {:?}", self.repository),
             })
     }
-
-    async fn ask(
-        &self,
-        http: &Http,
-        method: Method,
-        path: &[&str],
-        query: &[(&str, &str)],
-        body: &Value,
-        now: Timestamp,
-    ) -> Result<Reply, Failure> {
-        let (owner, name) = self.parts()?;
-        let segments: Vec<&str> = ["repos", owner, name, "issues"]
-            .iter()
-            .chain(path)
-            .copied()
-            .collect();
-        let header = |text: &str| SecretString::from(text.to_owned());
-        let request = Request {
-            address: self.server()?.join(&segments).with_query(query),
-            method,
-            headers: vec![
-                ("authorization", self.token()?),
-                ("accept", header("application/vnd.github+json")),
-                ("x-github-api-version", header("2022-11-28")),
-            ],
-            body: json_body(body),
-            hidden: Vec::new(),
-        };
-        let reply = http.exchange(request, now).await?;
-        // Limits on content that is made too fast are answered 403 with a time to wait.
-        if reply.status == 403 && reply.retry_after().is_some() {
-            let reason = format!("asked to come back later: {}", reply.said());
-            return Err(reply.failure(FailureKind::Retry(reply.retry_after()), reason));
-        }
-        reply.success()
-    }
-}
-
-impl Destination for Github {
-    fn kind(&self) -> &'static str {
-        "github"
-    }
-
-    fn repeat(&self) -> Repeat {
-        Repeat::Search
-    }
-
-    fn address(&self) -> Result<Address, ConfigError> {
-        self.server()
-    }
-
-    fn check(&self) -> Result<Vec<String>, ConfigError> {
-        self.server()?;
-        self.parts()?;
-        self.token()?;
-        Ok(self.token.warning("github.token").into_iter().collect())
-    }
-
-    fn send<'a>(&'a self, http: &'a Http, parcel: &'a Parcel<'a>) -> Attempt<'a, Receipt> {
-        ticket::send(self, http, parcel)
-    }
-
-    fn find<'a>(&'a self, http: &'a Http, parcel: &'a Parcel<'a>) -> Attempt<'a, Option<Receipt>> {
-        ticket::find(self, http, parcel)
-    }
 }
 
 /// The body of a new issue.
@@ -150,73 +69,66 @@ pub fn issue(ticket: &Ticket<'_>) -> Value {
 }
 
 impl Tracker for Github {
-    fn open<'a>(
-        &'a self,
-        http: &'a Http,
-        label: &'a str,
-        now: Timestamp,
-    ) -> Attempt<'a, Option<String>> {
-        Box::pin(async move {
-            let query = [("labels", label), ("state", "open"), ("per_page", "1")];
-            let reply = self
-                .ask(http, Method::GET, &[], &query, &Value::Null, now)
-                .await?;
-            Ok(reply.json()?[0]["number"].as_u64().map(|n| n.to_string()))
-        })
+    const KIND: &'static str = "github";
+
+    fn api(&self) -> Result<Address, ConfigError> {
+        let (owner, name) = self.parts()?;
+        Ok(Address::given(&self.api, "github.api")?.join(&["repos", owner, name, "issues"]))
     }
 
-    fn create<'a>(
-        &'a self,
-        http: &'a Http,
-        ticket: &'a Ticket<'a>,
-        now: Timestamp,
-    ) -> Attempt<'a, Receipt> {
-        Box::pin(async move {
-            let reply = self
-                .ask(http, Method::POST, &[], &[], &issue(ticket), now)
-                .await?;
-            let number = reply.json()?["number"].as_u64().map(|n| n.to_string());
-            reply.receipt(number.as_deref())
-        })
+    fn headers(&self) -> Result<Vec<(&'static str, SecretString)>, ConfigError> {
+        let header = |text: &str| SecretString::from(text.to_owned());
+        Ok(vec![
+            ("authorization", bearer(&self.token.get("github.token")?)),
+            ("accept", header("application/vnd.github+json")),
+            ("x-github-api-version", header("2022-11-28")),
+        ])
     }
 
-    fn comment<'a>(
-        &'a self,
-        http: &'a Http,
-        id: &'a str,
-        ticket: &'a Ticket<'a>,
-        now: Timestamp,
-    ) -> Attempt<'a, Receipt> {
-        Box::pin(async move {
-            let body = json!({ "body": ticket.text(TEXT_BYTES, markdown) });
-            let reply = self
-                .ask(http, Method::POST, &[id, "comments"], &[], &body, now)
-                .await?;
-            reply.receipt(Some(id))
-        })
+    fn verify(&self) -> Result<Vec<String>, ConfigError> {
+        Ok(self.token.warning("github.token").into_iter().collect())
     }
 
-    fn mentions<'a>(
-        &'a self,
-        http: &'a Http,
-        id: &'a str,
-        key: &'a str,
-        now: Timestamp,
-    ) -> Attempt<'a, bool> {
-        Box::pin(async move {
-            let since = now.saturating_sub(BACK).unwrap_or(now).to_string();
-            let query = [("since", since.as_str()), ("per_page", "30")];
-            let reply = self
-                .ask(
-                    http,
-                    Method::GET,
-                    &[id, "comments"],
-                    &query,
-                    &Value::Null,
-                    now,
-                )
-                .await?;
-            Ok(reply.body.contains(key))
-        })
+    fn judge(&self, reply: Reply) -> Result<Reply, Failure> {
+        // Limits on content that is made too fast are answered 403 with a time to wait.
+        if reply.status == 403 && reply.retry_after().is_some() {
+            let reason = format!("asked to come back later: {}", reply.said());
+            return Err(reply.failure(FailureKind::Retry(reply.retry_after()), reason));
+        }
+        reply.success()
+    }
+
+    async fn open(&self, line: &Line<'_>, label: &str) -> Result<Option<String>, Failure> {
+        let query = [("labels", label), ("state", "open"), ("per_page", "1")];
+        let reply = line.ask(self, Call::get(&[], &query)).await?;
+        Ok(id_in(&reply.json()?[0]["number"]))
+    }
+
+    async fn create(&self, line: &Line<'_>, ticket: &Ticket<'_>) -> Result<Receipt, Failure> {
+        let reply = line.ask(self, Call::post(&[], issue(ticket))).await?;
+        reply.receipt(id_in(&reply.json()?["number"]).as_deref())
+    }
+
+    async fn comment(
+        &self,
+        line: &Line<'_>,
+        id: &str,
+        ticket: &Ticket<'_>,
+    ) -> Result<Receipt, Failure> {
+        let body = json!({ "body": ticket.text(TEXT_BYTES, markdown) });
+        line.ask(self, Call::post(&[id, "comments"], body))
+            .await?
+            .receipt(Some(id))
+    }
+
+    async fn mentions(&self, line: &Line<'_>, id: &str, key: &str) -> Result<bool, Failure> {
+        let since = line
+            .now
+            .saturating_sub(BACK)
+            .unwrap_or(line.now)
+            .to_string();
+        let query = [("since", since.as_str()), ("per_page", "30")];
+        let reply = line.ask(self, Call::get(&[id, "comments"], &query)).await?;
+        Ok(reply.body.contains(key))
     }
 }

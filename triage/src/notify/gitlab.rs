@@ -1,18 +1,15 @@
 //! GitLab issues, on the public site or a server of one's own.
 
-use jiff::Timestamp;
-use reqwest::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::address::Address;
 use super::config::ConfigError;
-use super::destination::{Attempt, Destination, Failure, Parcel, Receipt, Repeat};
-use super::http::{Http, Reply, Request, json_body};
+use super::destination::{Failure, Receipt};
+use super::document::markdown;
 use super::secret::SecretSource;
-use super::ticket::document::markdown;
-use super::ticket::{self, Ticket, Tracker};
+use super::ticket::{Call, Line, Ticket, Tracker, id_in};
 
 /// GitLab takes 255 characters.
 const TITLE_CHARS: usize = 255;
@@ -38,151 +35,68 @@ fn public_site() -> String {
     "https://gitlab.com".to_owned()
 }
 
-impl Gitlab {
-    fn server(&self) -> Result<Address, ConfigError> {
-        Address::parse(&self.site).map_err(|problem| ConfigError::Value {
-            key: "gitlab.site",
-            problem: format!("the address {problem}"),
-        })
-    }
+impl Tracker for Gitlab {
+    const KIND: &'static str = "gitlab";
 
-    fn token(&self) -> Result<SecretString, ConfigError> {
-        self.token.read().map_err(|error| ConfigError::Secret {
-            key: "gitlab.token",
-            error,
-        })
-    }
-
-    async fn ask(
-        &self,
-        http: &Http,
-        method: Method,
-        path: &[&str],
-        query: &[(&str, &str)],
-        body: &Value,
-        now: Timestamp,
-    ) -> Result<Reply, Failure> {
+    fn api(&self) -> Result<Address, ConfigError> {
         // The project is one segment: its slashes are encoded.
-        let segments: Vec<&str> = ["api", "v4", "projects", self.project.as_str(), "issues"]
-            .iter()
-            .chain(path)
-            .copied()
-            .collect();
-        let request = Request {
-            address: self.server()?.join(&segments).with_query(query),
-            method,
-            headers: vec![("private-token", self.token()?)],
-            body: json_body(body),
-            hidden: Vec::new(),
-        };
-        http.exchange(request, now).await?.success()
-    }
-}
-
-impl Destination for Gitlab {
-    fn kind(&self) -> &'static str {
-        "gitlab"
+        let path = ["api", "v4", "projects", self.project.as_str(), "issues"];
+        Ok(Address::given(&self.site, "gitlab.site")?.join(&path))
     }
 
-    fn repeat(&self) -> Repeat {
-        Repeat::Search
+    fn headers(&self) -> Result<Vec<(&'static str, SecretString)>, ConfigError> {
+        Ok(vec![("private-token", self.token.get("gitlab.token")?)])
     }
 
-    fn address(&self) -> Result<Address, ConfigError> {
-        self.server()
-    }
-
-    fn check(&self) -> Result<Vec<String>, ConfigError> {
-        self.server()?;
-        self.token()?;
+    fn verify(&self) -> Result<Vec<String>, ConfigError> {
         if self.project.trim_matches('/').is_empty() || self.project.contains(char::is_whitespace) {
+            let problem = format!(
+                "expected a path such as shop/cart, found {:?}",
+                self.project
+            );
             return Err(ConfigError::Value {
                 key: "gitlab.project",
-                problem: format!(
-                    "expected a path such as shop/cart, found {:?}",
-                    self.project
-                ),
+                problem,
             });
         }
         Ok(self.token.warning("gitlab.token").into_iter().collect())
     }
 
-    fn send<'a>(&'a self, http: &'a Http, parcel: &'a Parcel<'a>) -> Attempt<'a, Receipt> {
-        ticket::send(self, http, parcel)
+    async fn open(&self, line: &Line<'_>, label: &str) -> Result<Option<String>, Failure> {
+        let query = [("labels", label), ("state", "opened"), ("per_page", "1")];
+        let reply = line.ask(self, Call::get(&[], &query)).await?;
+        Ok(id_in(&reply.json()?[0]["iid"]))
     }
 
-    fn find<'a>(&'a self, http: &'a Http, parcel: &'a Parcel<'a>) -> Attempt<'a, Option<Receipt>> {
-        ticket::find(self, http, parcel)
-    }
-}
-
-impl Tracker for Gitlab {
-    fn open<'a>(
-        &'a self,
-        http: &'a Http,
-        label: &'a str,
-        now: Timestamp,
-    ) -> Attempt<'a, Option<String>> {
-        Box::pin(async move {
-            let query = [("labels", label), ("state", "opened"), ("per_page", "1")];
-            let reply = self
-                .ask(http, Method::GET, &[], &query, &Value::Null, now)
-                .await?;
-            Ok(reply.json()?[0]["iid"].as_u64().map(|n| n.to_string()))
-        })
+    async fn create(&self, line: &Line<'_>, ticket: &Ticket<'_>) -> Result<Receipt, Failure> {
+        let body = json!({
+            "title": ticket.title(TITLE_CHARS),
+            "description": ticket.text(TEXT_BYTES, markdown),
+            "labels": format!("leakhound,{}", ticket.label),
+        });
+        let reply = line.ask(self, Call::post(&[], body)).await?;
+        reply.receipt(id_in(&reply.json()?["iid"]).as_deref())
     }
 
-    fn create<'a>(
-        &'a self,
-        http: &'a Http,
-        ticket: &'a Ticket<'a>,
-        now: Timestamp,
-    ) -> Attempt<'a, Receipt> {
-        Box::pin(async move {
-            let body = json!({
-                "title": ticket.title(TITLE_CHARS),
-                "description": ticket.text(TEXT_BYTES, markdown),
-                "labels": format!("leakhound,{}", ticket.label),
-            });
-            let reply = self.ask(http, Method::POST, &[], &[], &body, now).await?;
-            let number = reply.json()?["iid"].as_u64().map(|n| n.to_string());
-            reply.receipt(number.as_deref())
-        })
+    async fn comment(
+        &self,
+        line: &Line<'_>,
+        id: &str,
+        ticket: &Ticket<'_>,
+    ) -> Result<Receipt, Failure> {
+        let body = json!({ "body": ticket.text(TEXT_BYTES, markdown) });
+        line.ask(self, Call::post(&[id, "notes"], body))
+            .await?
+            .receipt(Some(id))
     }
 
-    fn comment<'a>(
-        &'a self,
-        http: &'a Http,
-        id: &'a str,
-        ticket: &'a Ticket<'a>,
-        now: Timestamp,
-    ) -> Attempt<'a, Receipt> {
-        Box::pin(async move {
-            let body = json!({ "body": ticket.text(TEXT_BYTES, markdown) });
-            let reply = self
-                .ask(http, Method::POST, &[id, "notes"], &[], &body, now)
-                .await?;
-            reply.receipt(Some(id))
-        })
-    }
-
-    fn mentions<'a>(
-        &'a self,
-        http: &'a Http,
-        id: &'a str,
-        key: &'a str,
-        now: Timestamp,
-    ) -> Attempt<'a, bool> {
-        Box::pin(async move {
-            let query = [
-                ("sort", "desc"),
-                ("order_by", "created_at"),
-                ("per_page", LATEST),
-            ];
-            let reply = self
-                .ask(http, Method::GET, &[id, "notes"], &query, &Value::Null, now)
-                .await?;
-            Ok(reply.body.contains(key))
-        })
+    async fn mentions(&self, line: &Line<'_>, id: &str, key: &str) -> Result<bool, Failure> {
+        let query = [
+            ("sort", "desc"),
+            ("order_by", "created_at"),
+            ("per_page", LATEST),
+        ];
+        let reply = line.ask(self, Call::get(&[id, "notes"], &query)).await?;
+        Ok(reply.body.contains(key))
     }
 }

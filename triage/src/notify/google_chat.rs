@@ -2,142 +2,96 @@
 //!
 //! `requestId` makes a repeat harmless, and a thread key keeps the messages of one incident together.
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::address::Address;
-use super::config::ConfigError;
-use super::destination::{
-    Attempt, Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat,
-};
-use super::http::{Http, Reply, Request};
+use super::destination::{Failure, Parcel, Receipt, Repeat};
+use super::document::{Document, OPEN, Piece, fitted, html_text};
+use super::hook::{Chat, Hook};
+use super::http::Reply;
 use super::message::Message;
-use super::secret::SecretSource;
 use super::ticket::Ticket;
-use super::ticket::document::html_text;
 
 /// Google Chat takes 32,000 bytes of a message.
 const MESSAGE_BYTES: usize = 28_000;
 
-/// `google_chat = { webhook = { env = "…" } }`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GoogleChat {
-    /// Address of the webhook, with its key and token; it is a secret as a whole.
-    pub webhook: SecretSource,
-}
+/// `google_chat = { webhook = { env = "…" } }`; the address bears a key and a token.
+pub type GoogleChat = Hook<Form>;
 
-impl Destination for GoogleChat {
-    fn kind(&self) -> &'static str {
-        "google_chat"
+/// What Google Chat takes.
+#[derive(Debug)]
+pub enum Form {}
+
+impl Chat for Form {
+    const KIND: &'static str = "google_chat";
+    const KEY: &'static str = "google_chat.webhook";
+    const REPEAT: Repeat = Repeat::Harmless;
+
+    fn query<'a>(parcel: &Parcel<'a>) -> Vec<(&'static str, &'a str)> {
+        vec![
+            ("requestId", parcel.key),
+            ("messageReplyOption", "REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD"),
+        ]
     }
 
-    fn repeat(&self) -> Repeat {
-        Repeat::Harmless
+    fn body(parcel: &Parcel<'_>) -> Value {
+        payload(parcel.message, parcel.key)
     }
 
-    fn address(&self) -> Result<Address, ConfigError> {
-        Address::read(&self.webhook, "google_chat.webhook")
-    }
-
-    fn check(&self) -> Result<Vec<String>, ConfigError> {
-        self.address()?;
-        let warning = self.webhook.warning("google_chat.webhook");
-        Ok(warning.into_iter().collect())
-    }
-
-    fn send<'a>(&'a self, http: &'a Http, parcel: &'a Parcel<'a>) -> Attempt<'a, Receipt> {
-        Box::pin(async move {
-            let address = self.address()?.with_query(&[
-                ("requestId", parcel.key),
-                ("messageReplyOption", "REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD"),
-            ]);
-            let body = payload(parcel.message, parcel.key).to_string().into_bytes();
-            judge(
-                &http
-                    .exchange(Request::post(address, body), parcel.now)
-                    .await?,
-            )
-        })
+    /// The message's name.
+    fn judge(reply: &Reply) -> Result<Receipt, Failure> {
+        reply.success_by_key()?;
+        Ok(reply.confirmed(reply.json()?["name"].as_str()))
     }
 }
 
 /// The message with its card, within the limit.
 #[must_use]
 pub fn payload(message: &Message, key: &str) -> Value {
-    let mut message = message.clone();
-    loop {
-        let body = body(&message, key);
-        if body.to_string().len() <= MESSAGE_BYTES || !message.shed() {
-            return body;
-        }
-    }
+    fitted(
+        message,
+        |message| body(message, key),
+        |body| body.to_string().len() <= MESSAGE_BYTES,
+    )
 }
 
 fn body(message: &Message, key: &str) -> Value {
-    let paragraph = |html: String| json!({ "textParagraph": { "text": html } });
-    let mut widgets = vec![paragraph(html_text(&message.headline))];
-    if let Some(cause) = &message.cause {
-        widgets.push(paragraph(format!(
-            "<b>{}</b><br>{}",
-            html_text(&cause.title),
-            html_text(&cause.sentence)
-        )));
-    }
-    widgets.extend(message.rows().iter().map(
-        |(label, value)| json!({ "decoratedText": { "topLabel": label, "text": html_text(value), "wrapText": true } }),
-    ));
-    widgets.extend(
-        message
-            .owner()
-            .map(|owner| paragraph(format!("<b>Owner</b><br>{}", html_text(&owner)))),
-    );
-    let advice = message.cause.as_ref().map(|cause| cause.advice.clone());
-    for (label, lines) in [
-        ("What to do", advice.unwrap_or_default()),
-        ("Also found", message.further()),
-    ] {
-        if !lines.is_empty() {
-            let lines: Vec<String> = lines
-                .iter()
-                .map(|line| format!("• {}", html_text(line)))
-                .collect();
-            widgets.push(paragraph(format!(
-                "<b>{label}</b><br>{}",
-                lines.join("<br>")
-            )));
-        }
-    }
-    if let Some(link) = &message.context.link {
-        let open = json!({ "openLink": { "url": link } });
-        widgets.push(json!({ "buttonList": { "buttons": [{ "text": "Open the report", "onClick": open }] } }));
-    }
-    let title = format!("{} {}", message.mark(), message.title());
+    let document = Document::of(message, false);
     let label = Ticket::of(message, key).label;
+    let widgets: Vec<Value> = document.pieces.iter().flat_map(widgets).collect();
     json!({
         "cardsV2": [{
             "cardId": label,
-            "card": { "header": { "title": title }, "sections": [{ "widgets": widgets }] },
+            "card": { "header": { "title": document.heading() }, "sections": [{ "widgets": widgets }] },
         }],
-        "fallbackText": title,
+        "fallbackText": document.heading(),
         "thread": { "threadKey": label },
     })
 }
 
-/// What a reply means: the message's name. The request id makes repeating harmless.
-pub fn judge(reply: &Reply) -> Result<Receipt, Failure> {
-    match reply.failure_by_status() {
-        Some(failure) if failure.kind == FailureKind::Ambiguous => Err(Failure {
-            kind: FailureKind::Retry(reply.retry_after()),
-            ..failure
-        }),
-        Some(failure) => Err(failure),
-        None => Ok(Receipt {
-            proof: Proof::Confirmed,
-            id: reply.json()?["name"]
-                .as_str()
-                .map(|name| super::message::clean(name, 255)),
-            said: reply.said(),
-        }),
+fn widgets(piece: &Piece) -> Vec<Value> {
+    let paragraph = |html: String| vec![json!({ "textParagraph": { "text": html } })];
+    let list = |label: &str, bullet: &str, lines: &[String]| {
+        let lines: Vec<String> = lines
+            .iter()
+            .map(|line| format!("{bullet}{}", html_text(line)))
+            .collect();
+        paragraph(format!("<b>{label}</b><br>{}", lines.join("<br>")))
+    };
+    match piece {
+        Piece::Lead(text) => paragraph(format!("<b>{}</b>", html_text(text))),
+        Piece::Paragraph(text) => paragraph(html_text(text)),
+        Piece::Note(text) => paragraph(format!("<i>{}</i>", html_text(text))),
+        Piece::Code(label, text) => paragraph(format!("<b>{label}</b><br>{}", html_text(text))),
+        Piece::Steps(label, lines) => list(label, "• ", lines),
+        Piece::Lines(label, lines) => list(label, "", lines),
+        Piece::Rows(rows) => rows
+            .iter()
+            .map(|(label, value)| json!({ "decoratedText": { "topLabel": label, "text": html_text(value), "wrapText": true } }))
+            .collect(),
+        Piece::Link(address) => {
+            let open = json!({ "openLink": { "url": address } });
+            vec![json!({ "buttonList": { "buttons": [{ "text": OPEN, "onClick": open }] } })]
+        }
+        Piece::Mark(_) => Vec::new(),
     }
 }

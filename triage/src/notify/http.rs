@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method};
+use reqwest::{Client, ClientBuilder, Method};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::address::{Address, SECRET_MIN_BYTES};
@@ -20,6 +20,9 @@ use super::scrub;
 
 /// How much of a reply is read; chat systems answer in a line.
 pub const REPLY_LIMIT_BYTES: usize = 64 * 1024;
+
+/// The usual kind of body.
+pub const JSON: &str = "application/json; charset=utf-8";
 
 /// How much of a reply is shown to people.
 const SHOWN_CHARS: usize = 300;
@@ -79,6 +82,12 @@ pub struct Request {
     pub body: Vec<u8>,
     /// Secrets in the body, which an error page may repeat.
     pub hidden: Vec<SecretString>,
+    /// What kind of body it is.
+    pub content_type: &'static str,
+    /// How much of the reply is read.
+    pub reply_limit_bytes: usize,
+    /// A client that knows certificates of its own, in place of the common one.
+    pub client: Option<Client>,
 }
 
 impl Request {
@@ -90,6 +99,9 @@ impl Request {
             headers: Vec::new(),
             body,
             hidden: Vec::new(),
+            content_type: JSON,
+            reply_limit_bytes: REPLY_LIMIT_BYTES,
+            client: None,
         }
     }
 }
@@ -107,7 +119,7 @@ pub fn json_body(body: &serde_json::Value) -> Vec<u8> {
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// Body up to [`REPLY_LIMIT_BYTES`], with what is not UTF-8 replaced.
+    /// Body up to [`Request::reply_limit_bytes`], with what is not UTF-8 replaced.
     pub body: String,
     /// Whether the body went on.
     pub truncated: bool,
@@ -153,11 +165,7 @@ impl Reply {
     /// A receipt with the other side's name for what was made; without a name the reply proves nothing.
     pub fn receipt(&self, id: Option<&str>) -> Result<Receipt, Failure> {
         match id.filter(|id| !id.is_empty()) {
-            Some(id) => Ok(Receipt {
-                proof: Proof::Confirmed,
-                id: Some(super::message::clean(id, 255)),
-                said: self.said(),
-            }),
+            Some(id) => Ok(self.confirmed(Some(id))),
             None => {
                 let reason = format!("the reply names no ticket: {}", self.said());
                 Err(self.failure(FailureKind::Ambiguous, reason))
@@ -180,6 +188,37 @@ impl Reply {
             reason: reason.into(),
             said: Some(self.said()),
         }
+    }
+
+    /// The same for a system that recognizes the key of a message: repeating is harmless, so an answer that was lost on the way is
+    /// simply no success.
+    pub fn success_by_key(&self) -> Result<(), Failure> {
+        match self.failure_by_status() {
+            Some(failure) if failure.kind == FailureKind::Ambiguous => Err(Failure {
+                kind: FailureKind::Retry(self.retry_after()),
+                ..failure
+            }),
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    /// The message is there, under this name.
+    pub fn confirmed(&self, id: Option<&str>) -> Receipt {
+        Receipt {
+            proof: Proof::Confirmed,
+            id: id.map(|id| super::message::clean(id, 255)),
+            said: self.said(),
+        }
+    }
+
+    /// Something else than the system that was asked has answered: a proxy, a portal.
+    pub fn stranger(&self, expected: &str) -> Failure {
+        let reason = format!(
+            "{expected}; this reply is from something else: {}",
+            self.said()
+        );
+        self.failure(FailureKind::Retry(None), reason)
     }
 
     /// What a status means where the destination has no better knowledge; `None` for 2xx.
@@ -248,15 +287,20 @@ impl Http {
             })
     }
 
-    fn build(&self, loopback: bool) -> Result<Client, String> {
-        let builder = Client::builder()
+    /// What every client keeps to.
+    pub(super) fn builder(&self) -> ClientBuilder {
+        Client::builder()
             .user_agent(concat!("leakhound/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(self.limits.connect)
             .timeout(self.limits.total)
             .pool_idle_timeout(Duration::from_secs(5))
-            .pool_max_idle_per_host(1);
+            .pool_max_idle_per_host(1)
+    }
+
+    fn build(&self, loopback: bool) -> Result<Client, String> {
+        let builder = self.builder();
         let builder = if loopback {
             // No certificate is ever looked at on this client, so it must not need a trust store.
             builder.no_proxy().tls_certs_only(std::iter::empty())
@@ -283,13 +327,18 @@ impl Http {
             headers,
             body,
             hidden,
+            content_type,
+            reply_limit_bytes,
+            client,
         } = request;
-        let plain = address.is_loopback();
-        let client = self.client(plain)?;
+        let client = match &client {
+            Some(client) => client,
+            None => self.client(address.is_plain())?,
+        };
         let mut map = HeaderMap::with_capacity(headers.len() + 1);
         map.insert(
             reqwest::header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json; charset=utf-8"),
+            HeaderValue::from_static(content_type),
         );
         // `Bearer TOKEN`: it is the token that an error page would repeat.
         let last_word = |value: &SecretString| {
@@ -325,7 +374,7 @@ impl Http {
         let mut truncated = false;
         // The status is the answer: a body that breaks off or never ends changes nothing about it.
         while let Ok(Some(chunk)) = response.chunk().await {
-            let room = REPLY_LIMIT_BYTES - bytes.len();
+            let room = reply_limit_bytes - bytes.len();
             bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
             if chunk.len() > room {
                 truncated = true;
@@ -380,7 +429,7 @@ fn network(error: reqwest::Error, address: &Address, started: Instant) -> Failur
 }
 
 /// The innermost cause says what happened; the outer ones only where.
-fn chain(error: &reqwest::Error) -> String {
+pub(super) fn chain(error: &reqwest::Error) -> String {
     let mut innermost = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

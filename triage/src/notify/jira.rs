@@ -4,21 +4,16 @@
 //! `/search/jql`, since `/search` answers 410 now. Data Center takes wiki markup and a personal access token. The index behind
 //! the search lags some seconds behind; what was made in that time is found at the next attempt.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use jiff::Timestamp;
-use reqwest::Method;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::address::Address;
 use super::config::ConfigError;
-use super::destination::{Attempt, Destination, Failure, Parcel, Receipt, Repeat};
-use super::http::{Http, Reply, Request, json_body};
-use super::secret::SecretSource;
-use super::ticket::document::{Document, adf, wiki};
-use super::ticket::{self, Ticket, Tracker};
+use super::destination::{Failure, Receipt};
+use super::document::{Document, adf, wiki};
+use super::secret::{SecretSource, basic, bearer};
+use super::ticket::{Call, Line, Ticket, Tracker};
 
 /// Jira cuts no summary: it refuses longer ones.
 const SUMMARY_CHARS: usize = 255;
@@ -49,30 +44,6 @@ fn bug() -> String {
 }
 
 impl Jira {
-    fn server(&self) -> Result<Address, ConfigError> {
-        Address::parse(&self.site).map_err(|problem| ConfigError::Value {
-            key: "jira.site",
-            problem: format!("the address {problem}"),
-        })
-    }
-
-    fn token(&self) -> Result<SecretString, ConfigError> {
-        self.token.read().map_err(|error| ConfigError::Secret {
-            key: "jira.token",
-            error,
-        })
-    }
-
-    fn authorization(&self) -> Result<SecretString, ConfigError> {
-        let token = self.token()?;
-        let token = token.expose_secret();
-        Ok(match &self.user {
-            Some(user) => format!("Basic {}", BASE64.encode(format!("{user}:{token}"))),
-            None => format!("Bearer {token}"),
-        }
-        .into())
-    }
-
     fn is_cloud(&self) -> bool {
         self.user.is_some()
     }
@@ -88,53 +59,34 @@ impl Jira {
             Value::String(text)
         }
     }
-
-    async fn ask(
-        &self,
-        http: &Http,
-        method: Method,
-        path: &[&str],
-        query: &[(&str, &str)],
-        body: &Value,
-        now: Timestamp,
-    ) -> Result<Reply, Failure> {
-        let version = if self.is_cloud() { "3" } else { "2" };
-        let segments: Vec<&str> = ["rest", "api", version]
-            .iter()
-            .chain(path)
-            .copied()
-            .collect();
-        let request = Request {
-            address: self.server()?.join(&segments).with_query(query),
-            method,
-            headers: vec![
-                ("authorization", self.authorization()?),
-                ("accept", "application/json".to_owned().into()),
-            ],
-            body: json_body(body),
-            // Basic authentication wraps it: an error page may show it unwrapped.
-            hidden: vec![self.token()?],
-        };
-        http.exchange(request, now).await?.success()
-    }
 }
 
-impl Destination for Jira {
-    fn kind(&self) -> &'static str {
-        "jira"
+impl Tracker for Jira {
+    const KIND: &'static str = "jira";
+
+    fn api(&self) -> Result<Address, ConfigError> {
+        let version = if self.is_cloud() { "3" } else { "2" };
+        Ok(Address::given(&self.site, "jira.site")?.join(&["rest", "api", version]))
     }
 
-    fn repeat(&self) -> Repeat {
-        Repeat::Search
+    fn headers(&self) -> Result<Vec<(&'static str, SecretString)>, ConfigError> {
+        let token = self.token.get("jira.token")?;
+        let authorization = match &self.user {
+            Some(user) => basic(user, &token),
+            None => bearer(&token),
+        };
+        Ok(vec![
+            ("authorization", authorization),
+            ("accept", "application/json".to_owned().into()),
+        ])
     }
 
-    fn address(&self) -> Result<Address, ConfigError> {
-        self.server()
+    /// Basic authentication wraps it: an error page may show it unwrapped.
+    fn hidden(&self) -> Result<Vec<SecretString>, ConfigError> {
+        Ok(vec![self.token.get("jira.token")?])
     }
 
-    fn check(&self) -> Result<Vec<String>, ConfigError> {
-        self.server()?;
-        self.authorization()?;
+    fn verify(&self) -> Result<Vec<String>, ConfigError> {
         let known = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
         if self.project.is_empty() || !self.project.chars().all(known) {
             return Err(ConfigError::Value {
@@ -145,89 +97,50 @@ impl Destination for Jira {
         Ok(self.token.warning("jira.token").into_iter().collect())
     }
 
-    fn send<'a>(&'a self, http: &'a Http, parcel: &'a Parcel<'a>) -> Attempt<'a, Receipt> {
-        ticket::send(self, http, parcel)
+    async fn open(&self, line: &Line<'_>, label: &str) -> Result<Option<String>, Failure> {
+        let jql = format!(
+            "project = \"{}\" AND labels = \"{label}\" AND statusCategory != Done ORDER BY created DESC",
+            self.project
+        );
+        let body = json!({ "jql": jql, "fields": ["summary"], "maxResults": 1 });
+        let path: &[&str] = if self.is_cloud() {
+            &["search", "jql"]
+        } else {
+            &["search"]
+        };
+        let found = line.ask(self, Call::post(path, body)).await?.json()?;
+        Ok(found["issues"][0]["key"].as_str().map(str::to_owned))
     }
 
-    fn find<'a>(&'a self, http: &'a Http, parcel: &'a Parcel<'a>) -> Attempt<'a, Option<Receipt>> {
-        ticket::find(self, http, parcel)
-    }
-}
-
-impl Tracker for Jira {
-    fn open<'a>(
-        &'a self,
-        http: &'a Http,
-        label: &'a str,
-        now: Timestamp,
-    ) -> Attempt<'a, Option<String>> {
-        Box::pin(async move {
-            let jql = format!(
-                "project = \"{}\" AND labels = \"{label}\" AND statusCategory != Done ORDER BY created DESC",
-                self.project
-            );
-            let body = json!({ "jql": jql, "fields": ["summary"], "maxResults": 1 });
-            let path: &[&str] = if self.is_cloud() {
-                &["search", "jql"]
-            } else {
-                &["search"]
-            };
-            let reply = self.ask(http, Method::POST, path, &[], &body, now).await?;
-            let found = reply.json()?;
-            Ok(found["issues"][0]["key"].as_str().map(str::to_owned))
-        })
+    async fn create(&self, line: &Line<'_>, ticket: &Ticket<'_>) -> Result<Receipt, Failure> {
+        let body = json!({ "fields": {
+            "project": { "key": self.project },
+            "issuetype": { "name": self.issue_type },
+            "summary": ticket.title(SUMMARY_CHARS),
+            "description": self.text(ticket),
+            "labels": ["leakhound", ticket.label],
+        } });
+        let reply = line.ask(self, Call::post(&["issue"], body)).await?;
+        reply.receipt(reply.json()?["key"].as_str())
     }
 
-    fn create<'a>(
-        &'a self,
-        http: &'a Http,
-        ticket: &'a Ticket<'a>,
-        now: Timestamp,
-    ) -> Attempt<'a, Receipt> {
-        Box::pin(async move {
-            let body = json!({ "fields": {
-                "project": { "key": self.project },
-                "issuetype": { "name": self.issue_type },
-                "summary": ticket.title(SUMMARY_CHARS),
-                "description": self.text(ticket),
-                "labels": ["leakhound", ticket.label],
-            } });
-            let reply = self
-                .ask(http, Method::POST, &["issue"], &[], &body, now)
-                .await?;
-            reply.receipt(reply.json()?["key"].as_str())
-        })
+    async fn comment(
+        &self,
+        line: &Line<'_>,
+        id: &str,
+        ticket: &Ticket<'_>,
+    ) -> Result<Receipt, Failure> {
+        let body = json!({ "body": self.text(ticket) });
+        let path = ["issue", id, "comment"];
+        line.ask(self, Call::post(&path, body))
+            .await?
+            .receipt(Some(id))
     }
 
-    fn comment<'a>(
-        &'a self,
-        http: &'a Http,
-        id: &'a str,
-        ticket: &'a Ticket<'a>,
-        now: Timestamp,
-    ) -> Attempt<'a, Receipt> {
-        Box::pin(async move {
-            let body = json!({ "body": self.text(ticket) });
-            let path = ["issue", id, "comment"];
-            let reply = self.ask(http, Method::POST, &path, &[], &body, now).await?;
-            reply.receipt(Some(id))
-        })
-    }
-
-    fn mentions<'a>(
-        &'a self,
-        http: &'a Http,
-        id: &'a str,
-        key: &'a str,
-        now: Timestamp,
-    ) -> Attempt<'a, bool> {
-        Box::pin(async move {
-            let query = [("orderBy", "-created"), ("maxResults", LATEST)];
-            let path = ["issue", id, "comment"];
-            let reply = self
-                .ask(http, Method::GET, &path, &query, &Value::Null, now)
-                .await?;
-            Ok(reply.body.contains(key))
-        })
+    async fn mentions(&self, line: &Line<'_>, id: &str, key: &str) -> Result<bool, Failure> {
+        let query = [("orderBy", "-created"), ("maxResults", LATEST)];
+        let path = ["issue", id, "comment"];
+        let reply = line.ask(self, Call::get(&path, &query)).await?;
+        Ok(reply.body.contains(key))
     }
 }

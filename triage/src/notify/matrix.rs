@@ -9,16 +9,14 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 use reqwest::Method;
-use secrecy::{ExposeSecret, SecretString};
 
 use super::address::Address;
 use super::config::ConfigError;
-use super::destination::{
-    Attempt, Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat,
-};
+use super::destination::{Attempt, Destination, Failure, FailureKind, Parcel, Receipt, Repeat};
+use super::document::{Document, fitted, html, html_text};
 use super::http::{Http, LONGEST_WAIT, Reply, Request};
 use super::message::Message;
-use super::secret::SecretSource;
+use super::secret::{SecretSource, bearer};
 
 /// Bytes of the content; a whole event may have 64 KB.
 const CONTENT_LIMIT_BYTES: usize = 32_000;
@@ -35,22 +33,6 @@ pub struct Matrix {
     pub token: SecretSource,
 }
 
-impl Matrix {
-    fn server(&self) -> Result<Address, ConfigError> {
-        Address::parse(&self.homeserver).map_err(|problem| ConfigError::Value {
-            key: "matrix.homeserver",
-            problem: format!("the address {problem}"),
-        })
-    }
-
-    fn token(&self) -> Result<SecretString, ConfigError> {
-        self.token.read().map_err(|error| ConfigError::Secret {
-            key: "matrix.token",
-            error,
-        })
-    }
-}
-
 impl Destination for Matrix {
     fn kind(&self) -> &'static str {
         "matrix"
@@ -61,12 +43,12 @@ impl Destination for Matrix {
     }
 
     fn address(&self) -> Result<Address, ConfigError> {
-        self.server()
+        Address::given(&self.homeserver, "matrix.homeserver")
     }
 
     fn check(&self) -> Result<Vec<String>, ConfigError> {
-        self.server()?;
-        self.token()?;
+        self.address()?;
+        self.token.get("matrix.token")?;
         if !self.room.starts_with('!') || self.room.len() > 255 {
             let problem = "expected a room id such as `!abc:example.org` (room settings, advanced), not a name".into();
             return Err(ConfigError::Value {
@@ -89,15 +71,14 @@ impl Destination for Matrix {
                 "m.room.message",
                 parcel.key,
             ];
-            let bearer = format!("Bearer {}", self.token()?.expose_secret());
+            let content = content(parcel.message, parcel.continues);
             let request = Request {
-                address: self.server()?.join(&path),
                 method: Method::PUT,
-                headers: vec![("authorization", bearer.into())],
-                body: content(parcel.message, parcel.continues)
-                    .to_string()
-                    .into_bytes(),
-                hidden: Vec::new(),
+                headers: vec![("authorization", bearer(&self.token.get("matrix.token")?))],
+                ..Request::post(
+                    self.address()?.join(&path),
+                    content.to_string().into_bytes(),
+                )
             };
             judge(&http.exchange(request, parcel.now).await?)
         })
@@ -107,13 +88,15 @@ impl Destination for Matrix {
 /// The content of the event, within the limit; in the thread of the event that it continues (client-server API, `m.thread`).
 #[must_use]
 pub fn content(message: &Message, continues: Option<&str>) -> Value {
-    let mut message = message.clone();
-    loop {
+    let content = |message: &Message| {
+        let document = Document::of(message, false);
+        let title = html_text(&document.heading());
+        let formatted = format!("<strong>{title}</strong>{}", html(&document));
         let mut content = json!({
             "msgtype": "m.text",
             "body": quiet(&message.text()),
             "format": "org.matrix.custom.html",
-            "formatted_body": html(&message),
+            "formatted_body": quiet(&formatted),
             "m.mentions": {},
         });
         if let Some(root) = continues {
@@ -121,76 +104,16 @@ pub fn content(message: &Message, continues: Option<&str>) -> Value {
                 "rel_type": "m.thread", "event_id": root, "is_falling_back": true, "m.in_reply_to": { "event_id": root },
             });
         }
-        if content.to_string().len() <= CONTENT_LIMIT_BYTES || !message.shed() {
-            return content;
-        }
-    }
-}
-
-fn html(message: &Message) -> String {
-    let mut html = format!(
-        "<strong>{} {}</strong>",
-        message.mark(),
-        escape(&message.title())
-    );
-    match &message.cause {
-        Some(cause) => {
-            html.push_str(&format!("<br><strong>{}</strong>", escape(&cause.title)));
-            let sentence = if cause.sentence.is_empty() {
-                &message.headline
-            } else {
-                &cause.sentence
-            };
-            html.push_str(&format!("<br>{}", escape(sentence)));
-        }
-        None => html.push_str(&format!("<br>{}", escape(&message.headline))),
-    }
-    for (label, value) in message.rows() {
-        html.push_str(&format!("<br><strong>{label}:</strong> {}", escape(&value)));
-    }
-    if let Some(owner) = message.owner() {
-        html.push_str(&format!(
-            "<br><strong>Owner:</strong> <code>{}</code>",
-            escape(&owner)
-        ));
-    }
-    let advice = message
-        .cause
-        .as_ref()
-        .map(|cause| cause.advice.as_slice())
-        .unwrap_or_default();
-    for (label, lines) in [
-        ("What to do", advice),
-        ("Also found", message.further().as_slice()),
-    ] {
-        if !lines.is_empty() {
-            html.push_str(&format!("<br><strong>{label}:</strong><ul>"));
-            lines
-                .iter()
-                .for_each(|line| html.push_str(&format!("<li>{}</li>", escape(line))));
-            html.push_str("</ul>");
-        }
-    }
-    if let Some(link) = &message.context.link {
-        html.push_str(&format!(
-            "<p><a href=\"{}\">Open the report</a></p>",
-            escape(link)
-        ));
-    }
-    html
+        content
+    };
+    fitted(message, content, |content| {
+        content.to_string().len() <= CONTENT_LIMIT_BYTES
+    })
 }
 
 /// Breaks up the one word that pings everybody.
 fn quiet(text: &str) -> String {
     text.replace("@room", "@\u{2060}room")
-}
-
-fn escape(text: &str) -> String {
-    quiet(text)
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 /// What a reply means.
@@ -212,29 +135,10 @@ pub fn judge(reply: &Reply) -> Result<Receipt, Failure> {
             format!("asked to come back later: {said}"),
         ));
     }
-    match (
-        reply.failure_by_status(),
-        answer.get("event_id").and_then(Value::as_str),
-    ) {
-        // The transaction id makes repeating harmless, so a lost answer is simply no success.
-        (Some(failure), _) if failure.kind == FailureKind::Ambiguous => Err(Failure {
-            kind: FailureKind::Retry(reply.retry_after()),
-            ..failure
-        }),
-        (Some(failure), _) => Err(failure),
-        (None, Some(event)) => {
-            let id = Some(super::message::clean(event, 255));
-            Ok(Receipt {
-                proof: Proof::Confirmed,
-                id,
-                said,
-            })
-        }
-        (None, None) => {
-            let reason = format!(
-                "a homeserver answers with an event id; this reply is from something else: {said}"
-            );
-            Err(reply.failure(FailureKind::Retry(None), reason))
-        }
+    // The transaction id makes repeating harmless.
+    reply.success_by_key()?;
+    match answer["event_id"].as_str() {
+        Some(event) => Ok(reply.confirmed(Some(event))),
+        None => Err(reply.stranger("a homeserver answers with an event id")),
     }
 }

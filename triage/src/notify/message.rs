@@ -9,8 +9,11 @@ use leakhound_rules::{Diagnosis, Finding, Severity, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::document::{self, Document};
+use super::growth::Growth;
 use super::payload;
 use super::scrub;
+use std::path::PathBuf;
 
 /// Version of the meaning of a stored [`Message`].
 pub const MESSAGE_SCHEMA: u32 = 1;
@@ -25,6 +28,8 @@ const PATH_LIMIT: usize = 6;
 const NAME_CHARS: usize = 160;
 /// Longest sentence, in characters.
 const SENTENCE_CHARS: usize = 320;
+/// Lines of words that are not the usual ones.
+const LINES_LIMIT: usize = 100;
 /// What is left of any text in the last step of shedding.
 const STUB_CHARS: usize = 80;
 
@@ -50,6 +55,10 @@ pub struct Context {
     pub bundle: Option<String>,
     /// Address of the report; only `http` and `https` are kept.
     pub link: Option<String>,
+    /// How it grew until then.
+    pub growth: Option<Growth>,
+    /// The report on this node, for destinations that take files. It never leaves as a path.
+    pub report: Option<PathBuf>,
     /// What it is part of, when it is no first and last word.
     pub incident: Option<Story>,
     /// Whether contents of strings of the heap may leave the node. Off unless the operator says so.
@@ -141,6 +150,33 @@ pub struct Message {
     pub diagnosis: Value,
     /// What was left out of `diagnosis`.
     pub omitted: Vec<String>,
+    /// Words in place of the usual ones: a template's, or those of a digest.
+    #[serde(default)]
+    pub words: Option<Words>,
+}
+
+/// Words of a message, clean like every other text of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Words {
+    /// The first line.
+    pub title: String,
+    /// What stands below it, the most important first.
+    pub lines: Vec<String>,
+}
+
+impl Words {
+    /// Words from text of unknown origin.
+    #[must_use]
+    pub fn new<'a>(title: &str, lines: impl IntoIterator<Item = &'a str>) -> Self {
+        let lines = lines.into_iter().take(LINES_LIMIT);
+        Words {
+            title: clean(title, NAME_CHARS),
+            lines: lines
+                .map(|line| clean(line, SENTENCE_CHARS))
+                .filter(|line| !line.is_empty())
+                .collect(),
+        }
+    }
 }
 
 /// The finding to act on.
@@ -203,6 +239,7 @@ impl Message {
             context: tidy(context),
             diagnosis: document,
             omitted,
+            words: None,
         }
     }
 
@@ -232,6 +269,9 @@ impl Message {
             Verdict::Unreliable => "A capture could not be judged",
         };
         let test = if self.sample { "TEST: " } else { "" };
+        if let Some(words) = &self.words {
+            return format!("{test}{}", words.title);
+        }
         let service = or(&self.context.service, "an unnamed service");
         match self.context.incident.as_ref().map(|story| &story.turn) {
             Some(Turn::Resolved { version: None }) => format!("{test}Over: {what} in {service}"),
@@ -275,6 +315,9 @@ impl Message {
                     "How much",
                     amount(cause.explained_bytes, cause.share_of_commit),
                 ));
+            }
+            if let Some(growth) = &self.context.growth {
+                rows.push(("Growth", growth.line()));
             }
             rows.push((
                 "How sure",
@@ -324,42 +367,17 @@ impl Message {
     /// The whole message as plain text.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut lines = vec![
-            format!("{} {}", self.mark(), self.title()),
-            self.headline.clone(),
-        ];
-        if let Some(cause) = &self.cause {
-            lines.push(cause.title.clone());
-            lines.push(cause.sentence.clone());
-        }
-        lines.extend(
-            self.rows()
-                .into_iter()
-                .map(|(label, value)| format!("{label}: {value}")),
-        );
-        lines.extend(self.owner().map(|owner| format!("Owner: {owner}")));
-        if let Some(cause) = self.cause.as_ref().filter(|cause| !cause.advice.is_empty()) {
-            lines.push("What to do:".into());
-            lines.extend(cause.advice.iter().map(|step| format!("• {step}")));
-        }
-        let further = self.further();
-        if !further.is_empty() {
-            lines.push("Also found:".into());
-            lines.extend(further);
-        }
-        lines.extend(
-            self.context
-                .link
-                .iter()
-                .map(|link| format!("Report: {link}")),
-        );
-        lines.retain(|line| !line.is_empty());
-        lines.dedup();
-        lines.join("\n")
+        let document = Document::of(self, false);
+        format!("{}\n{}", document.heading(), document::plain(&document))
     }
 
     /// Drops the least important thing that is left; `false` when only the title and the link are.
     pub fn shed(&mut self) -> bool {
+        if let Some(words) = &mut self.words
+            && words.lines.pop().is_some()
+        {
+            return true;
+        }
         if self.others.pop().is_some() {
             self.n_unnamed += 1;
             return true;

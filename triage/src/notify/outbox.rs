@@ -9,9 +9,13 @@
 //! A destination that fails is left alone for a while, longer each time, and never shorter than it asks for. A message that
 //! could not be delivered for [`Policy::give_up_after`] becomes a *dead letter*: kept, listed, and sent again on request.
 //!
+//! What may not go out yet, for quiet hours, a limit or a digest, waits here like everything else; a digest takes the place of its
+//! parts in one transaction.
+//!
 //! Invariants: one message per fingerprint, service, destination and event; at most one attempt at a time per destination,
 //! over all processes; no secret is stored.
 
+mod gather;
 mod policy;
 mod store;
 
@@ -28,6 +32,7 @@ use super::config::DestinationConfig;
 use super::destination::{Failure, FailureKind, Parcel, Proof, Receipt, Repeat};
 use super::http::Http;
 use super::message::{Message, Turn};
+use super::route::Timing;
 
 pub use policy::Policy;
 use store::{Claim, Outcome, Store};
@@ -69,6 +74,8 @@ pub enum Planned {
     Known(String),
     /// Not severe enough for this destination.
     BelowFloor,
+    /// Of a service or a category that this destination does not hear of.
+    Elsewhere,
 }
 
 /// A point in the life of a message, for those who watch.
@@ -162,6 +169,13 @@ impl Outbox {
         if message.severity < to.min_severity {
             return Ok(Planned::BelowFloor);
         }
+        if !to.route.takes(message) {
+            return Ok(Planned::Elsewhere);
+        }
+        let (due_at, gather) = match to.route.timing(message.severity, now) {
+            Timing::From(at) => (at, false),
+            Timing::Digest(at) => (at, true),
+        };
         let key = key_of(
             &message.fingerprint(),
             &message.context.service,
@@ -174,7 +188,9 @@ impl Outbox {
             event,
             message,
             planned_at: now,
-            deadline: policy::later(now, self.policy.give_up_after),
+            due_at,
+            gather,
+            deadline: policy::later(due_at, self.policy.give_up_after),
         };
         let is_new = self.store.insert(&row, self.policy.waiting_limit)?;
         if !is_new {
@@ -293,12 +309,19 @@ impl Outbox {
     async fn deliver_to(&self, to: &DestinationConfig, clock: Clock) -> Result<Round, OutboxError> {
         let mut round = Round::default();
         let lease = self.http.limits().total * 2 + LEASE_MARGIN;
+        self.gather(to, clock.now()).await?;
         // Bounded, so that a flood of messages to one destination cannot keep a round from ending.
         for _ in 0..self.policy.round_limit {
             let (name, now) = (to.name.clone(), clock.now());
             let until = policy::later(now, lease);
+            let limit = to.route.limit;
             let Some(claim) = self
-                .blocking(move |store| store.claim(&name, now, until))
+                .blocking(move |store| {
+                    if let Some(limit) = limit {
+                        store.hold_at(&name, limit, now)?;
+                    }
+                    store.claim(&name, now, until)
+                })
                 .await?
             else {
                 break;
@@ -317,6 +340,22 @@ impl Outbox {
         Ok(round)
     }
 
+    /// Makes one message of those that wait for a digest whose time has come.
+    async fn gather(&self, to: &DestinationConfig, now: Timestamp) -> Result<(), OutboxError> {
+        let (name, gathers) = (to.name.clone(), to.route.digest.is_some());
+        let deadline = policy::later(now, self.policy.give_up_after);
+        let n = self
+            .blocking(move |store| match gathers {
+                true => store.gather(&name, now, deadline),
+                false => store.scatter(&name),
+            })
+            .await?;
+        if n > 1 {
+            tracing::info!(destination = to.name, n, "Messages gathered into a digest");
+        }
+        Ok(())
+    }
+
     async fn attempt(
         &self,
         to: &DestinationConfig,
@@ -329,9 +368,10 @@ impl Outbox {
             Err(why) => return Err(Failure::new(FailureKind::Permanent, why.clone())),
         };
         let continues = self.opening(claim, message).await;
+        let message = to.dress(message);
         let parcel = Parcel {
             key: &claim.key,
-            message,
+            message: &message,
             continues: continues.as_deref(),
             maybe_sent: claim.maybe_sent,
             now: clock.now(),

@@ -10,18 +10,19 @@ use leakhound_rules::Severity;
 
 use super::address::Address;
 use super::config::ConfigError;
-use super::destination::{
-    Attempt, Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat,
-};
+use super::destination::{Attempt, Destination, Failure, Parcel, Proof, Receipt, Repeat};
+use super::document::plain;
 use super::http::{Http, Reply, Request};
-use super::message::{Message, Turn};
+use super::message::Message;
 use super::secret::SecretSource;
-use super::ticket::Ticket;
+use super::ticket::{Ticket, is_over};
 
 /// PagerDuty takes 1,024 characters.
 const SUMMARY_CHARS: usize = 1_000;
 /// Bytes of the text in the details; the whole event may have 512 KB.
 const TEXT_BYTES: usize = 30_000;
+
+const KEY: &str = "pagerduty.routing_key";
 
 /// `pagerduty = { routing_key = { env = "…" } }`
 #[derive(Debug, Clone, Deserialize)]
@@ -47,31 +48,23 @@ impl Destination for Pagerduty {
         Repeat::Harmless
     }
 
+    fn tells_stories(&self) -> bool {
+        true
+    }
+
     fn address(&self) -> Result<Address, ConfigError> {
-        Address::parse(&self.url).map_err(|problem| ConfigError::Value {
-            key: "pagerduty.url",
-            problem: format!("the address {problem}"),
-        })
+        Address::given(&self.url, "pagerduty.url")
     }
 
     fn check(&self) -> Result<Vec<String>, ConfigError> {
         self.address()?;
-        let key = "pagerduty.routing_key";
-        self.routing_key
-            .read()
-            .map_err(|error| ConfigError::Secret { key, error })?;
-        Ok(self.routing_key.warning(key).into_iter().collect())
+        self.routing_key.get(KEY)?;
+        Ok(self.routing_key.warning(KEY).into_iter().collect())
     }
 
     fn send<'a>(&'a self, http: &'a Http, parcel: &'a Parcel<'a>) -> Attempt<'a, Receipt> {
         Box::pin(async move {
-            let routing_key = self
-                .routing_key
-                .read()
-                .map_err(|error| ConfigError::Secret {
-                    key: "pagerduty.routing_key",
-                    error,
-                })?;
+            let routing_key = self.routing_key.get(KEY)?;
             let mut event = event(parcel.message, parcel.key);
             event["routing_key"] = routing_key.expose_secret().into();
             let mut request = Request::post(self.address()?, event.to_string().into_bytes());
@@ -85,8 +78,7 @@ impl Destination for Pagerduty {
 #[must_use]
 pub fn event(message: &Message, key: &str) -> Value {
     let ticket = Ticket::of(message, key);
-    let over = message.context.incident.as_ref().map(|story| &story.turn);
-    if matches!(over, Some(Turn::Resolved { .. })) {
+    if is_over(message) {
         return json!({ "event_action": "resolve", "dedup_key": ticket.label });
     }
     let severity = match message.severity {
@@ -111,7 +103,7 @@ pub fn event(message: &Message, key: &str) -> Value {
             "severity": severity,
             "component": named(&message.context.service, "unnamed service"),
             "class": message.cause.as_ref().map_or("memory", |cause| cause.category.as_str()),
-            "custom_details": { "text": ticket.text(TEXT_BYTES, super::ticket::document::plain) },
+            "custom_details": { "text": ticket.text(TEXT_BYTES, plain) },
         },
     });
     if let Some(at) = message.context.at {
@@ -125,16 +117,9 @@ pub fn event(message: &Message, key: &str) -> Value {
 
 /// What a reply means: 202 and the key. The key makes repeating harmless, so a lost answer is simply no success.
 pub fn judge(reply: &Reply) -> Result<Receipt, Failure> {
-    match reply.failure_by_status() {
-        Some(failure) if failure.kind == FailureKind::Ambiguous => Err(Failure {
-            kind: FailureKind::Retry(reply.retry_after()),
-            ..failure
-        }),
-        Some(failure) => Err(failure),
-        None => Ok(Receipt {
-            proof: Proof::Accepted,
-            id: reply.json()?["dedup_key"].as_str().map(str::to_owned),
-            said: reply.said(),
-        }),
-    }
+    reply.success_by_key()?;
+    Ok(Receipt {
+        proof: Proof::Accepted,
+        ..reply.confirmed(reply.json()?["dedup_key"].as_str())
+    })
 }

@@ -3,19 +3,16 @@
 //! RT has no labels by default: the label stands in the subject, and the search is over subjects. A comment bears its key in its
 //! own subject, which the list of attachments gives.
 
-use jiff::Timestamp;
-use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::address::Address;
 use super::config::ConfigError;
-use super::destination::{Attempt, Destination, Failure, Parcel, Receipt, Repeat};
-use super::http::{Http, Reply, Request, json_body};
-use super::secret::SecretSource;
-use super::ticket::document::html;
-use super::ticket::{self, Ticket, Tracker};
+use super::destination::{Failure, Receipt};
+use super::document::html;
+use super::secret::{SecretSource, basic};
+use super::ticket::{Call, Line, Ticket, Tracker, id_in};
 
 /// RT takes 200 characters of a subject; the label needs some of them.
 const SUBJECT_CHARS: usize = 160;
@@ -33,74 +30,29 @@ pub struct RequestTracker {
     pub token: SecretSource,
 }
 
-impl RequestTracker {
-    fn server(&self) -> Result<Address, ConfigError> {
-        Address::parse(&self.site).map_err(|problem| ConfigError::Value {
-            key: "request_tracker.site",
-            problem: format!("the address {problem}"),
-        })
+impl Tracker for RequestTracker {
+    const KIND: &'static str = "request_tracker";
+
+    fn api(&self) -> Result<Address, ConfigError> {
+        Ok(Address::given(&self.site, "request_tracker.site")?.join(&["REST", "2.0"]))
     }
 
-    fn token(&self) -> Result<SecretString, ConfigError> {
-        self.token.read().map_err(|error| ConfigError::Secret {
-            key: "request_tracker.token",
-            error,
-        })
-    }
-
-    fn authorization(&self) -> Result<SecretString, ConfigError> {
-        use base64::Engine as _;
-        let token = self.token()?;
-        let token = token.expose_secret();
+    fn headers(&self) -> Result<Vec<(&'static str, SecretString)>, ConfigError> {
+        let token = self.token.get("request_tracker.token")?;
         // Tokens are digits and dashes; a colon is that of a password.
-        Ok(match token.contains(':') {
-            true => {
-                let encoded = base64::engine::general_purpose::STANDARD.encode(token);
-                format!("Basic {encoded}")
-            }
-            false => format!("token {token}"),
-        }
-        .into())
-    }
-
-    async fn ask(
-        &self,
-        http: &Http,
-        method: Method,
-        path: &[&str],
-        query: &[(&str, &str)],
-        body: &Value,
-        now: Timestamp,
-    ) -> Result<Reply, Failure> {
-        let segments: Vec<&str> = ["REST", "2.0"].iter().chain(path).copied().collect();
-        let request = Request {
-            address: self.server()?.join(&segments).with_query(query),
-            method,
-            headers: vec![("authorization", self.authorization()?)],
-            body: json_body(body),
-            // Basic authentication wraps it: an error page may show it unwrapped.
-            hidden: vec![self.token()?],
+        let authorization = match token.expose_secret().split_once(':') {
+            Some((user, password)) => basic(user, &password.to_owned().into()),
+            None => format!("token {}", token.expose_secret()).into(),
         };
-        http.exchange(request, now).await?.success()
-    }
-}
-
-impl Destination for RequestTracker {
-    fn kind(&self) -> &'static str {
-        "request_tracker"
+        Ok(vec![("authorization", authorization)])
     }
 
-    fn repeat(&self) -> Repeat {
-        Repeat::Search
+    /// Basic authentication wraps it: an error page may show it unwrapped.
+    fn hidden(&self) -> Result<Vec<SecretString>, ConfigError> {
+        Ok(vec![self.token.get("request_tracker.token")?])
     }
 
-    fn address(&self) -> Result<Address, ConfigError> {
-        self.server()
-    }
-
-    fn check(&self) -> Result<Vec<String>, ConfigError> {
-        self.server()?;
-        self.authorization()?;
+    fn verify(&self) -> Result<Vec<String>, ConfigError> {
         if self.queue.trim().is_empty() {
             return Err(ConfigError::Value {
                 key: "request_tracker.queue",
@@ -111,97 +63,44 @@ impl Destination for RequestTracker {
         Ok(warning.into_iter().collect())
     }
 
-    fn send<'a>(&'a self, http: &'a Http, parcel: &'a Parcel<'a>) -> Attempt<'a, Receipt> {
-        ticket::send(self, http, parcel)
+    async fn open(&self, line: &Line<'_>, label: &str) -> Result<Option<String>, Failure> {
+        let search = format!("Subject LIKE '{label}' AND Status = '__Active__'");
+        let query = [("query", search.as_str()), ("per_page", "1")];
+        let reply = line.ask(self, Call::get(&["tickets"], &query)).await?;
+        Ok(id_in(&reply.json()?["items"][0]["id"]))
     }
 
-    fn find<'a>(&'a self, http: &'a Http, parcel: &'a Parcel<'a>) -> Attempt<'a, Option<Receipt>> {
-        ticket::find(self, http, parcel)
-    }
-}
-
-impl Tracker for RequestTracker {
-    fn open<'a>(
-        &'a self,
-        http: &'a Http,
-        label: &'a str,
-        now: Timestamp,
-    ) -> Attempt<'a, Option<String>> {
-        Box::pin(async move {
-            let search = format!("Subject LIKE '{label}' AND Status = '__Active__'");
-            let query = [("query", search.as_str()), ("per_page", "1")];
-            let reply = self
-                .ask(http, Method::GET, &["tickets"], &query, &Value::Null, now)
-                .await?;
-            let found = reply.json()?;
-            let id = &found["items"][0]["id"];
-            // A number in some releases, text in others.
-            Ok(id
-                .as_str()
-                .map(str::to_owned)
-                .or_else(|| id.as_u64().map(|n| n.to_string())))
-        })
+    async fn create(&self, line: &Line<'_>, ticket: &Ticket<'_>) -> Result<Receipt, Failure> {
+        let body = json!({
+            "Queue": self.queue,
+            "Subject": format!("{} [{}]", ticket.title(SUBJECT_CHARS), ticket.label),
+            "Content": ticket.text(TEXT_BYTES, html),
+            "ContentType": "text/html",
+        });
+        let reply = line.ask(self, Call::post(&["ticket"], body)).await?;
+        reply.receipt(id_in(&reply.json()?["id"]).as_deref())
     }
 
-    fn create<'a>(
-        &'a self,
-        http: &'a Http,
-        ticket: &'a Ticket<'a>,
-        now: Timestamp,
-    ) -> Attempt<'a, Receipt> {
-        Box::pin(async move {
-            let body = json!({
-                "Queue": self.queue,
-                "Subject": format!("{} [{}]", ticket.title(SUBJECT_CHARS), ticket.label),
-                "Content": ticket.text(TEXT_BYTES, html),
-                "ContentType": "text/html",
-            });
-            let reply = self
-                .ask(http, Method::POST, &["ticket"], &[], &body, now)
-                .await?;
-            let answer = reply.json()?;
-            let id = &answer["id"];
-            let id = id
-                .as_str()
-                .map(str::to_owned)
-                .or_else(|| id.as_u64().map(|n| n.to_string()));
-            reply.receipt(id.as_deref())
-        })
+    async fn comment(
+        &self,
+        line: &Line<'_>,
+        id: &str,
+        ticket: &Ticket<'_>,
+    ) -> Result<Receipt, Failure> {
+        let body = json!({
+            "Subject": format!("{} [{}]", ticket.title(SUBJECT_CHARS), ticket.key),
+            "Content": ticket.text(TEXT_BYTES, html),
+            "ContentType": "text/html",
+        });
+        line.ask(self, Call::post(&["ticket", id, "comment"], body))
+            .await?
+            .receipt(Some(id))
     }
 
-    fn comment<'a>(
-        &'a self,
-        http: &'a Http,
-        id: &'a str,
-        ticket: &'a Ticket<'a>,
-        now: Timestamp,
-    ) -> Attempt<'a, Receipt> {
-        Box::pin(async move {
-            let body = json!({
-                "Subject": format!("{} [{}]", ticket.title(SUBJECT_CHARS), ticket.key),
-                "Content": ticket.text(TEXT_BYTES, html),
-                "ContentType": "text/html",
-            });
-            let path = ["ticket", id, "comment"];
-            let reply = self.ask(http, Method::POST, &path, &[], &body, now).await?;
-            reply.receipt(Some(id))
-        })
-    }
-
-    fn mentions<'a>(
-        &'a self,
-        http: &'a Http,
-        id: &'a str,
-        key: &'a str,
-        now: Timestamp,
-    ) -> Attempt<'a, bool> {
-        Box::pin(async move {
-            let path = ["ticket", id, "attachments"];
-            let query = [("fields", "Subject"), ("per_page", "100")];
-            let reply = self
-                .ask(http, Method::GET, &path, &query, &Value::Null, now)
-                .await?;
-            Ok(reply.body.contains(key))
-        })
+    async fn mentions(&self, line: &Line<'_>, id: &str, key: &str) -> Result<bool, Failure> {
+        let path = ["ticket", id, "attachments"];
+        let query = [("fields", "Subject"), ("per_page", "100")];
+        let reply = line.ask(self, Call::get(&path, &query)).await?;
+        Ok(reply.body.contains(key))
     }
 }

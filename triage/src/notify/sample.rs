@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::config::DestinationConfig;
 use super::destination::{Failure, FailureKind, Parcel, Proof, Receipt};
+use super::growth::Growth;
 use super::http::Http;
 use super::message::{Cause, Context, MESSAGE_SCHEMA, Message, Other};
 
@@ -31,7 +32,7 @@ pub struct TestReport {
 
 /// Sends a sample, once, past the outbox: no retry, no trace, and a new key each time.
 pub async fn send(to: &DestinationConfig, http: &Http, now: Timestamp) -> TestReport {
-    let message = message(now);
+    let message = to.dress(&message(now));
     let nanoseconds = now.as_nanosecond().to_string();
     let key = super::outbox::key_of("sample", &message.context.service, &to.name, &nanoseconds);
     let mut report = TestReport {
@@ -126,6 +127,12 @@ pub fn message(now: Timestamp) -> Message {
             at: Some(now),
             process_started: Some(earlier(76)),
             trigger: Some("four times the average".into()),
+            growth: Growth::of([
+                (earlier(3), 0.31e9),
+                (earlier(2), 0.52e9),
+                (earlier(1), 0.9e9),
+                (now, 1.21e9),
+            ]),
             ..Context::default()
         },
         cause: Some(Cause {
@@ -153,5 +160,6 @@ pub fn message(now: Timestamp) -> Message {
         n_unnamed: 0,
         diagnosis: json!({ "schema": 1, "verdict": "leak", "headline": headline, "findings": [] }),
         omitted: Vec::new(),
+        words: None,
     }
 }

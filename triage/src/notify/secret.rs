@@ -6,6 +6,8 @@ use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
 
+use super::config::ConfigError;
+use base64::Engine as _;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::{self, MapAccess, Visitor};
@@ -110,6 +112,12 @@ impl SecretSource {
         Ok(SecretString::from(trimmed.to_owned()))
     }
 
+    /// The same; an error names the key of the configuration.
+    pub fn get(&self, key: &'static str) -> Result<SecretString, ConfigError> {
+        self.read()
+            .map_err(|error| ConfigError::Secret { key, error })
+    }
+
     /// What a careful operator would want to know about where this secret lies.
     pub fn warning(&self, key: &str) -> Option<String> {
         match &self.0 {
@@ -125,6 +133,18 @@ impl SecretSource {
             Place::Env(_) => None,
         }
     }
+}
+
+/// `Bearer` and a token.
+pub(super) fn bearer(token: &SecretString) -> SecretString {
+    format!("Bearer {}", token.expose_secret()).into()
+}
+
+/// Basic authentication (RFC 7617) of a name and a password.
+pub(super) fn basic(user: &str, password: &SecretString) -> SecretString {
+    let pair = format!("{user}:{}", password.expose_secret());
+    let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+    format!("Basic {encoded}").into()
 }
 
 #[cfg(unix)]

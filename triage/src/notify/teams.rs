@@ -4,80 +4,54 @@
 //! kept under 20 KB. Text of unknown origin goes into text runs, which know no markdown; mentions need an `entities`
 //! list that we never send, so none can arise.
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::address::Address;
-use super::config::ConfigError;
-use super::destination::{
-    Attempt, Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat,
-};
-use super::http::{Http, Reply, Request};
+use super::destination::{Failure, FailureKind, Parcel, Proof, Receipt};
+use super::document::{Document, OPEN, Piece, fitted};
+use super::hook::{Chat, Hook};
+use super::http::Reply;
 use super::message::Message;
-use super::secret::SecretSource;
 use leakhound_rules::{Severity, Verdict};
 
 /// Bytes of the whole body.
 const BODY_LIMIT_BYTES: usize = 20_000;
 
-/// `teams = { webhook = { env = "…" } }`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Teams {
-    /// Address of the workflow; it carries its signature and is a secret as a whole.
-    pub webhook: SecretSource,
-}
+/// `teams = { webhook = { env = "…" } }`; the address carries its signature.
+pub type Teams = Hook<Form>;
 
-impl Destination for Teams {
-    fn kind(&self) -> &'static str {
-        "teams"
+/// What a Teams workflow takes.
+#[derive(Debug)]
+pub enum Form {}
+
+impl Chat for Form {
+    const KIND: &'static str = "teams";
+    const KEY: &'static str = "teams.webhook";
+
+    fn body(parcel: &Parcel<'_>) -> Value {
+        payload(parcel.message, parcel.maybe_sent)
     }
 
-    fn repeat(&self) -> Repeat {
-        Repeat::Visible
-    }
-
-    fn address(&self) -> Result<Address, ConfigError> {
-        Address::read(&self.webhook, "teams.webhook")
-    }
-
-    fn check(&self) -> Result<Vec<String>, ConfigError> {
-        Address::read(&self.webhook, "teams.webhook")?;
-        Ok(self.webhook.warning("teams.webhook").into_iter().collect())
-    }
-
-    fn send<'a>(&'a self, http: &'a Http, parcel: &'a Parcel<'a>) -> Attempt<'a, Receipt> {
-        Box::pin(async move {
-            let address = Address::read(&self.webhook, "teams.webhook")?;
-            let body = payload(parcel.message, parcel.maybe_sent)
-                .to_string()
-                .into_bytes();
-            judge(
-                &http
-                    .exchange(Request::post(address, body), parcel.now)
-                    .await?,
-            )
-        })
+    fn judge(reply: &Reply) -> Result<Receipt, Failure> {
+        judge(reply)
     }
 }
 
 /// The message as the workflow takes it, within the limit.
 #[must_use]
 pub fn payload(message: &Message, maybe_sent: bool) -> Value {
-    let mut message = message.clone();
-    loop {
-        let envelope = json!({
+    let envelope = |message: &Message| {
+        json!({
             "type": "message",
             "attachments": [{
                 "contentType": "application/vnd.microsoft.card.adaptive",
                 "contentUrl": null,
-                "content": card(&message, maybe_sent),
+                "content": card(message, maybe_sent),
             }],
-        });
-        if envelope.to_string().len() <= BODY_LIMIT_BYTES || !message.shed() {
-            return envelope;
-        }
-    }
+        })
+    };
+    fitted(message, envelope, |envelope| {
+        envelope.to_string().len() <= BODY_LIMIT_BYTES
+    })
 }
 
 /// The Adaptive Card alone. Nothing newer than 1.5, and no action but opening an address: others need a bot.
@@ -89,74 +63,56 @@ pub fn card(message: &Message, maybe_sent: bool) -> Value {
         (_, Severity::Warning) => "Warning",
         (_, Severity::Info) => "Accent",
     };
-    let title = format!("{} {}", message.mark(), message.title());
+    let document = Document::of(message, maybe_sent);
     let mut body = vec![rich(vec![json!({
-        "type": "TextRun", "text": title, "weight": "Bolder", "size": "Large", "color": color,
+        "type": "TextRun", "text": document.heading(), "weight": "Bolder", "size": "Large", "color": color,
     })])];
-    match &message.cause {
-        Some(cause) => {
-            body.push(rich(vec![bold(&cause.title)]));
-            let sentence = if cause.sentence.is_empty() {
-                &message.headline
-            } else {
-                &cause.sentence
-            };
-            body.push(rich(vec![run(sentence)]));
+    let mut actions = Vec::new();
+    for piece in &document.pieces {
+        match piece {
+            Piece::Lead(text) => body.push(rich(vec![bold(text)])),
+            Piece::Paragraph(text) => body.push(tight(rich(vec![run(text)]))),
+            Piece::Rows(rows) => {
+                let row = |(label, value): &(&str, String)| {
+                    tight(rich(vec![bold(&format!("{label}  ")), run(value)]))
+                };
+                body.push(container(rows.iter().map(row).collect()));
+            }
+            Piece::Code(label, text) => {
+                let label = bold(&format!("{label}  "));
+                body.push(tight(rich(vec![label, code(text)])));
+            }
+            Piece::Steps(label, lines) => body.push(group(label, "• ", lines)),
+            Piece::Lines(label, lines) => body.push(group(label, "", lines)),
+            Piece::Note(text) => body.push(rich(vec![subtle(text)])),
+            Piece::Link(address) => {
+                actions.push(json!({ "type": "Action.OpenUrl", "title": OPEN, "url": address }));
+            }
+            Piece::Mark(_) => {}
         }
-        None => body.push(rich(vec![run(&message.headline)])),
-    }
-    let mut rows: Vec<Value> = message
-        .rows()
-        .iter()
-        .map(|(label, value)| tight(rich(vec![bold(&format!("{label}  ")), run(value)])))
-        .collect();
-    if let Some(owner) = message.owner() {
-        rows.push(tight(rich(vec![bold("Owner  "), code(&owner)])));
-    }
-    body.push(
-        json!({ "type": "Container", "spacing": "Medium", "separator": true, "items": rows }),
-    );
-    let advice = message
-        .cause
-        .as_ref()
-        .map(|cause| cause.advice.as_slice())
-        .unwrap_or_default();
-    if !advice.is_empty() {
-        let steps: Vec<String> = advice.iter().map(|step| format!("• {step}")).collect();
-        body.push(group("What to do", &steps));
-    }
-    let further = message.further();
-    if !further.is_empty() {
-        body.push(group("Also found", &further));
-    }
-    if message.sample {
-        body.push(rich(vec![subtle(
-            "Sample sent by `leakhound notify test`: there is no incident.",
-        )]));
-    }
-    if maybe_sent {
-        body.push(rich(vec![subtle(
-            "Sent again: the first attempt ended without an answer.",
-        )]));
     }
     let mut card = json!({
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.5",
-        "fallbackText": message.title(),
+        "fallbackText": document.title,
         "msteams": { "width": "Full" },
         "body": body,
     });
-    if let Some(link) = &message.context.link {
-        card["actions"] =
-            json!([{ "type": "Action.OpenUrl", "title": "Open the report", "url": link }]);
+    if !actions.is_empty() {
+        card["actions"] = actions.into();
     }
     card
 }
 
-fn group(label: &str, lines: &[String]) -> Value {
+fn group(label: &str, bullet: &str, lines: &[String]) -> Value {
     let mut items = vec![rich(vec![bold(label)])];
-    items.extend(lines.iter().map(|line| tight(rich(vec![run(line)]))));
+    let line = |line: &String| tight(rich(vec![run(&format!("{bullet}{line}"))]));
+    items.extend(lines.iter().map(line));
+    container(items)
+}
+
+fn container(items: Vec<Value>) -> Value {
     json!({ "type": "Container", "spacing": "Medium", "separator": true, "items": items })
 }
 
@@ -187,7 +143,7 @@ fn subtle(text: &str) -> Value {
 
 /// What a reply means. 202 says that the flow was started and not that anything was posted: whether it was is to be
 /// seen in the flow's run history only. Addresses of the retired connectors answer 200 with an error in the body.
-pub fn judge(reply: &Reply) -> Result<Receipt, Failure> {
+fn judge(reply: &Reply) -> Result<Receipt, Failure> {
     if let Some(failure) = reply.failure_by_status() {
         return Err(failure);
     }

@@ -15,9 +15,7 @@ use sha2::Sha256;
 
 use super::address::Address;
 use super::config::ConfigError;
-use super::destination::{
-    Attempt, Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat,
-};
+use super::destination::{Attempt, Destination, Failure, Parcel, Receipt, Repeat};
 use super::http::{Http, Reply, Request};
 use super::message::Message;
 use super::secret::SecretSource;
@@ -65,9 +63,7 @@ impl Webhook {
         self.secrets
             .iter()
             .map(|source| {
-                let secret = source
-                    .read()
-                    .map_err(|error| ConfigError::Secret { key, error })?;
+                let secret = source.get(key)?;
                 Key::parse(&secret).map_err(|problem| ConfigError::Value {
                     key,
                     problem: format!("the secret in the {source} {problem}"),
@@ -216,17 +212,7 @@ pub fn payload(message: &Message) -> Value {
 
 /// What a reply means: any 2xx is a receipt, 410 tells us to stop, by the convention.
 pub fn judge(reply: &Reply) -> Result<Receipt, Failure> {
-    match reply.failure_by_status() {
-        // The receiver recognizes the key, so a lost answer costs nothing: the attempt simply did not succeed.
-        Some(failure) if failure.kind == FailureKind::Ambiguous => Err(Failure {
-            kind: FailureKind::Retry(reply.retry_after()),
-            ..failure
-        }),
-        Some(failure) => Err(failure),
-        None => Ok(Receipt {
-            proof: Proof::Confirmed,
-            id: None,
-            said: reply.said(),
-        }),
-    }
+    // The receiver recognizes the key.
+    reply.success_by_key()?;
+    Ok(reply.confirmed(None))
 }

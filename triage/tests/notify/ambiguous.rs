@@ -179,12 +179,7 @@ async fn a_chat_that_knows_no_key_is_told_that_it_is_a_repeat() {
         .expect(1)
         .mount(&server)
         .await;
-    let slack = to(
-        "slack",
-        Slack {
-            webhook: SecretSource::inline(server.uri()),
-        },
-    );
+    let slack = to("slack", Slack::at(SecretSource::inline(server.uri())));
     outbox
         .plan(&slack, "e", &message(&leak()), Timestamp::now())
         .unwrap();

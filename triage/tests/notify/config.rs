@@ -2,6 +2,7 @@
 
 use leakhound_triage::notify::DestinationConfig;
 use leakhound_triage::notify::config::check_names;
+use leakhound_triage::notify::registry::KINDS;
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -64,7 +65,7 @@ fn mistakes_are_named_with_the_line() {
         ),
         (
             "name = \"a\"",
-            "says nowhere to go: add one of `slack`, `teams`, `webhook`, `matrix`",
+            "says nowhere to go: add one of `slack`, `slack_bot`, `teams`, `webhook`, `matrix`",
         ),
         (
             "name = \"a\"\nslack = { webhook = { env = \"X\" } }\nteams = { webhook = { env = \"X\" } }",
@@ -89,6 +90,22 @@ fn mistakes_are_named_with_the_line() {
         (
             "name = \"a\"\nwebhook = { url = \"https://x.example.com\" }",
             "needs `secret",
+        ),
+        (
+            "name = \"a\"\ncategories = [\"static-rot\"]\nslack = { webhook = { env = \"X\" } }",
+            "did you mean `static-root`?",
+        ),
+        (
+            "name = \"a\"\ndigest = { at = \"08:00\" }\ngitlab = { project = \"a/b\", token = { env = \"X\" } }",
+            "one entry for each incident",
+        ),
+        (
+            "name = \"a\"\nemail = { server = \"m\", from = \"a@b.test\", to = [\"c@d.test\"], tls = \"ssl\" }",
+            "unknown variant `ssl`",
+        ),
+        (
+            "name = \"a\"\nservice_fabric = { gateway = \"https://a.test\", servers = [\"a1\"] }",
+            "40 (SHA-1) or 64 (SHA-256)",
         ),
         (
             "name = \"a\"\nmin_severity = \"bad\"\nslack = { webhook = { env = \"X\" } }",
@@ -139,6 +156,54 @@ fn a_check_finds_what_sending_would_find() {
             "matrix = { homeserver = \"https://example.com\", room = \"#ops:example.com\", token = \"hidden\" }",
             "room id",
         ),
+        (
+            "slack_bot = { channel = \"#ops\", token = \"xoxb-hidden\" }",
+            "id of a channel such as C0123456789",
+        ),
+        (
+            "slack_bot = { channel = \"C012\", token = \"hidden\" }",
+            "begins with `xoxb-`",
+        ),
+        (
+            "email = { server = \"mail.test\", from = \"a@b.test\", to = [\"c@d.test\"], tls = \"none\" }",
+            "for a server on this machine only",
+        ),
+        (
+            "email = { server = \"mail.test\", from = \"a@b.test\", to = [\"nobody\"] }",
+            "such as oncall@example.net",
+        ),
+        (
+            "email = { server = \"mail.test\", from = \"a@b.test\", to = [] }",
+            "1 to 50 addresses",
+        ),
+        (
+            "email = { server = \"mail.test\", from = \"a@b.test\", to = [\"c@d.test\"], user = \"u\" }",
+            "`user` needs it",
+        ),
+        (
+            "email = { server = \"mail.test\", from = \"a@b.test\", to = [\"c@d.test\"], ca = \"/dev/null\" }",
+            "holds no certificate",
+        ),
+        (
+            "azure_devops = { organization = \"https://dev.azure.com/shop\", project = \"\", token = \"hidden\" }",
+            "azure_devops.project: is empty",
+        ),
+        (
+            "redmine = { site = \"https://r.test\", project = \"a b\", key = \"hidden\" }",
+            "identifier such as cart",
+        ),
+        (
+            "servicenow = { site = \"http://shop.service-now.com\", token = \"hidden\" }",
+            "use https",
+        ),
+        (
+            "service_fabric = { gateway = \"https://a.test:19080\", certificate = \"hidden\" }",
+            "certificate and its key as PEM",
+        ),
+        (
+            "service_fabric = { gateway = \"https://a.test:19080\", expires = \"5 s\" }",
+            "at least `1 min`",
+        ),
     ] {
         let parsed = parse(&format!("[[notify]]\nname = \"a\"\n{block}")).unwrap();
         let error = parsed[0].check().unwrap_err().to_string();
@@ -169,4 +234,32 @@ fn a_secret_in_clear_is_a_warning() {
             .to_string()
             .contains("empty")
     );
+}
+
+#[test]
+fn the_reference_configuration_shows_every_kind_as_it_is_read() {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../deploy/config/leakhound.toml"
+    );
+    let text = std::fs::read_to_string(file).unwrap();
+    let shown: toml::Table = text.parse().unwrap();
+    let blocks = shown["notify"].as_array().unwrap();
+    for block in blocks {
+        let read: Result<DestinationConfig, _> = block.clone().try_into();
+        assert!(read.is_ok(), "{block}: {read:?}");
+    }
+    // Some stand in comments, as alternatives.
+    for kind in KINDS {
+        let begins = format!("{} ", kind.key);
+        let mut lines = text.lines().filter_map(|line| {
+            let line = line.trim_start_matches("# ");
+            line.starts_with(&begins).then(|| line.to_owned())
+        });
+        let line = lines
+            .find(|line| line.contains("= {"))
+            .unwrap_or_else(|| panic!("deploy/config/leakhound.toml does not show `{}`", kind.key));
+        let read = parse(&format!("[[notify]]\nname = \"a\"\n{line}"));
+        assert!(read.is_ok(), "{line}: {read:?}");
+    }
 }

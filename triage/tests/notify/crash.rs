@@ -12,13 +12,15 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use leakhound_archive::State;
+use leakhound_triage::notify::github::Github;
 use leakhound_triage::notify::outbox::{EntryState, Filter, Moment, Policy};
 use leakhound_triage::notify::secret::SecretSource;
-use leakhound_triage::notify::{Http, Outbox, slack::Slack};
+use leakhound_triage::notify::{DestinationConfig, Http, Outbox, slack::Slack};
 use wiremock::matchers::{any, path_regex};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::fixtures::{numbered, to, webhook};
+use crate::lossy::{At, Desk, GITHUB};
 
 const ENTRY: &str = "LEAKHOUND_TEST_CRASH";
 const N_MESSAGES: u32 = 3;
@@ -32,6 +34,7 @@ fn process_that_delivers() {
     let mut spec = spec.split('|');
     let mut next = || spec.next().unwrap().to_owned();
     let (folder, url, moment, nth, late) = (next(), next(), next(), next(), next());
+    let to_tickets = next() == "tickets";
     let nth: usize = nth.parse().unwrap();
     let state = State::open(folder.as_ref()).unwrap();
     let count = std::sync::atomic::AtomicUsize::new(0);
@@ -46,15 +49,16 @@ fn process_that_delivers() {
                 std::thread::sleep(Duration::from_secs(60));
             }
         });
-    let both = [
-        webhook("hook", &format!("{url}/hook")),
-        to(
-            "slack",
-            Slack {
-                webhook: SecretSource::inline(format!("{url}/slack")),
-            },
-        ),
-    ];
+    let both = match to_tickets {
+        true => vec![tickets(&url)],
+        false => vec![
+            webhook("hook", &format!("{url}/hook")),
+            to(
+                "slack",
+                Slack::at(SecretSource::inline(format!("{url}/slack"))),
+            ),
+        ],
+    };
     let now = Timestamp::now();
     for i in 0..N_MESSAGES {
         for to in &both {
@@ -69,19 +73,31 @@ fn process_that_delivers() {
     runtime.block_on(outbox.deliver_due(&both, now)).unwrap();
 }
 
+fn tickets(url: &str) -> DestinationConfig {
+    to(
+        "tickets",
+        Github {
+            repository: "shop/cart".to_owned(),
+            api: url.to_owned(),
+            token: SecretSource::inline("tok"),
+        },
+    )
+}
+
 fn run(
     folder: &tempfile::TempDir,
     url: &str,
     moment: &str,
     nth: usize,
     late_seconds: u32,
+    kind: &str,
 ) -> std::process::ExitStatus {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crash::process_that_delivers", "--nocapture"])
         .env(
             ENTRY,
             format!(
-                "{}|{url}|{moment}|{nth}|{late_seconds}",
+                "{}|{url}|{moment}|{nth}|{late_seconds}|{kind}",
                 folder.path().display()
             ),
         )
@@ -112,7 +128,7 @@ async fn a_process_killed_at_any_step_loses_nothing() {
                 .mount(&server)
                 .await;
             let (url, name) = (server.uri(), format!("{moment:?}"));
-            let status = tokio::task::block_in_place(|| run(&folder, &url, &name, nth, 0));
+            let status = tokio::task::block_in_place(|| run(&folder, &url, &name, nth, 0, "chats"));
             assert_eq!(
                 status.signal(),
                 Some(9),
@@ -120,7 +136,8 @@ async fn a_process_killed_at_any_step_loses_nothing() {
             );
 
             // The lease of the killed attempt has ended by then.
-            let status = tokio::task::block_in_place(|| run(&folder, &url, "never", 0, 600));
+            let status =
+                tokio::task::block_in_place(|| run(&folder, &url, "never", 0, 600, "chats"));
             assert!(status.success(), "{name} {nth}: {status}");
 
             let outbox = Outbox::open(
@@ -170,6 +187,35 @@ async fn a_process_killed_at_any_step_loses_nothing() {
             if moment == Moment::Planned {
                 assert_eq!(n_extra, 0);
             }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_killed_at_any_step_makes_no_ticket_twice() {
+    use std::os::unix::process::ExitStatusExt;
+    for moment in [
+        Moment::Planned,
+        Moment::Claimed,
+        Moment::Answered,
+        Moment::Recorded,
+    ] {
+        for nth in [0, 1] {
+            let folder = tempfile::tempdir().unwrap();
+            let desk = Desk::new(GITHUB, "");
+            let server = MockServer::start().await;
+            Mock::given(any())
+                .respond_with(At(Arc::clone(&desk)))
+                .mount(&server)
+                .await;
+            let (url, name) = (server.uri(), format!("{moment:?}"));
+            let start = |moment: &str, late: u32| {
+                tokio::task::block_in_place(|| run(&folder, &url, moment, nth, late, "tickets"))
+            };
+            assert_eq!(start(&name, 0).signal(), Some(9), "{name} {nth}");
+            assert!(start("never", 600).success(), "{name} {nth}");
+            let n_messages = N_MESSAGES as usize;
+            assert_eq!(desk.holds(), (n_messages, 0), "{name} {nth}");
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use leakhound_rules::{Diagnosis, Severity};
+use leakhound_triage::notify::message::{Story, Turn};
 use leakhound_triage::notify::secret::SecretSource;
 use leakhound_triage::notify::webhook::Webhook;
 use leakhound_triage::notify::{Context, Destination, DestinationConfig, Message};
@@ -89,6 +91,20 @@ pub fn message(diagnosis: &Diagnosis) -> Message {
         ..Context::of(diagnosis)
     };
     Message::new(diagnosis, context)
+}
+
+/// The message about an ordinary leak, as one turn of the story of incident `3f9ac01b2d`.
+pub fn told(turn: Turn) -> Message {
+    let mut message = message(&leak());
+    let story = Story {
+        id: "3f9ac01b2d".to_owned(),
+        turn,
+        round: 1,
+        n_sightings: 3,
+        n_nodes: 2,
+    };
+    message.tell_story(story, Timestamp::now());
+    message
 }
 
 /// A message that differs from others in its service.

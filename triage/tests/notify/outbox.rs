@@ -45,9 +45,10 @@ fn states(outbox: &Outbox) -> Vec<EntryState> {
 async fn slack(server: &MockServer) -> DestinationConfig {
     to(
         "slack",
-        Slack {
-            webhook: SecretSource::inline(format!("{}/services/hidden", server.uri())),
-        },
+        Slack::at(SecretSource::inline(format!(
+            "{}/services/hidden",
+            server.uri()
+        ))),
     )
 }
 
@@ -354,12 +355,7 @@ async fn a_missing_secret_keeps_the_message() {
         .mount(&server)
         .await;
     let file = folder.path().join("webhook");
-    let slack = to(
-        "slack",
-        Slack {
-            webhook: SecretSource::file(&file),
-        },
-    );
+    let slack = to("slack", Slack::at(SecretSource::file(&file)));
     outbox
         .plan(&slack, "e", &message(&leak()), start())
         .unwrap();

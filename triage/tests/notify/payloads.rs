@@ -5,7 +5,7 @@
 use std::process::Command;
 
 use jiff::Timestamp;
-use leakhound_triage::notify::{Message, Parcel, matrix, sample, slack, teams};
+use leakhound_triage::notify::{Message, Parcel, blocks, matrix, sample, teams};
 use serde_json::{Value, json};
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -207,13 +207,13 @@ fn slacks_sdk_accepts_the_blocks() {
     let python = python("python-slack_sdk-3.47.0", &["slack_sdk==3.47.0"]);
     let mut payloads: Vec<Value> = messages()
         .iter()
-        .map(|(_, message)| slack::payload(message, true))
+        .map(|(_, message)| blocks::payload(message, true))
         .collect();
     let n_good = payloads.len();
-    let mut long = slack::payload(&message(&leak()), false);
+    let mut long = blocks::payload(&message(&leak()), false);
     long["blocks"][0]["text"]["text"] = "x".repeat(151).into();
     payloads.push(long);
-    let mut wide = slack::payload(&message(&leak()), false);
+    let mut wide = blocks::payload(&message(&leak()), false);
     wide["blocks"][2]["fields"] = vec![json!({ "type": "mrkdwn", "text": "x" }); 11].into();
     payloads.push(wide);
     let input = serde_json::to_string(&payloads).unwrap();
@@ -227,7 +227,7 @@ fn slacks_sdk_accepts_the_blocks() {
 #[test]
 fn blocks_keep_to_their_size_and_mention_nobody() {
     for (name, message) in messages() {
-        let payload = slack::payload(&message, true);
+        let payload = blocks::payload(&message, true);
         let text = payload.to_string();
         let n_chars: usize = payload["blocks"]
             .as_array()
@@ -248,7 +248,7 @@ fn blocks_keep_to_their_size_and_mention_nobody() {
             assert!(!text.contains(mention), "{name} holds {mention}");
         }
     }
-    let text = slack::payload(&message(&leak()), false).to_string();
+    let text = blocks::payload(&message(&leak()), false).to_string();
     assert!(text.contains("Dictionary&lt;String, Order&gt;"), "{text}");
     assert!(
         text.contains("<https://leakhound.example.com/r/42?a=1&amp;b=2|Open the report>"),

@@ -19,18 +19,18 @@ use crate::fixtures::{leak, message, to, webhook};
 fn slack(url: &str) -> DestinationConfig {
     to(
         "slack",
-        Slack {
-            webhook: SecretSource::inline(format!("{url}/services/T0SECRET/B0SECRET/xyzSECRET")),
-        },
+        Slack::at(SecretSource::inline(format!(
+            "{url}/services/T0SECRET/B0SECRET/xyzSECRET"
+        ))),
     )
 }
 
 fn teams(url: &str) -> DestinationConfig {
     to(
         "teams",
-        Teams {
-            webhook: SecretSource::inline(format!("{url}/workflows/1/run?sig=SECRETSECRET")),
-        },
+        Teams::at(SecretSource::inline(format!(
+            "{url}/workflows/1/run?sig=SECRETSECRET"
+        ))),
     )
 }
 

@@ -8,16 +8,15 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use leakhound_archive::State;
 use leakhound_testbed::debian;
-use leakhound_triage::notify::message::{Story, Turn};
+use leakhound_triage::notify::message::Turn;
 use leakhound_triage::notify::outbox::Policy;
 use leakhound_triage::notify::request_tracker::RequestTracker;
 use leakhound_triage::notify::secret::SecretSource;
-use leakhound_triage::notify::{
-    DestinationConfig, FailureKind, Http, Message, Outbox, Parcel, sample,
-};
+use leakhound_triage::notify::{DestinationConfig, FailureKind, Http, Outbox, Parcel, sample};
 use serde_json::Value;
 
-use crate::fixtures::{leak, message, to};
+use crate::fixtures::{to, told};
+use crate::story::{World, after};
 
 const SERVER: &str = "/usr/share/request-tracker5/libexec/rt-server";
 const DATABASE: &str = "/var/lib/dbconfig-common/sqlite3/request-tracker5/rtdb";
@@ -131,19 +130,6 @@ impl Rt {
     }
 }
 
-fn told(turn: Turn) -> Message {
-    let mut message = message(&leak());
-    let story = Story {
-        id: "3f9ac01b2d".to_owned(),
-        turn,
-        round: 1,
-        n_sightings: 20,
-        n_nodes: 20,
-    };
-    message.tell_story(story, Timestamp::now());
-    message
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_request_tracker_holds_one_ticket_for_one_incident() {
     let folder = tempfile::tempdir().unwrap();
@@ -225,6 +211,32 @@ async fn a_real_request_tracker_holds_one_ticket_for_one_incident() {
     );
     let (n_tickets, subjects) = rt.holds().await;
     assert_eq!((n_tickets, subjects.len()), (1, 4));
+
+    // A leak that rolls over twenty nodes: one more ticket, with all of them in its comment.
+    let world = World::new().await;
+    let settings = world.settings_to(rt.destination("password"));
+    world.rolls_over_twenty_nodes(&settings);
+    let deliver = async |minutes: i64| {
+        let to = &settings.destinations;
+        let round = world.outbox().deliver_due(to, after(minutes)).await;
+        round.unwrap().n_confirmed
+    };
+    assert_eq!(deliver(20).await, 1);
+    for minutes in [60, 6 * 60, 6 * 60] {
+        world.announcer().tick(&settings, after(minutes)).unwrap();
+    }
+    assert_eq!(deliver(6 * 60).await, 1);
+    assert_eq!(rt.holds().await.0, 2, "tickets");
+    let all = rt
+        .get("ticket/2/attachments?fields=Subject,Content&per_page=100")
+        .await;
+    let items = all["items"].as_array().unwrap();
+    let texts: Vec<&str> = items
+        .iter()
+        .filter_map(|one| one["Content"].as_str())
+        .collect();
+    assert_eq!(texts.len(), 2, "one ticket and one comment: {all}");
+    assert!(texts[1].contains("20 captures on 20 nodes"), "{}", texts[1]);
 
     let report = sample::send(&rt.destination("wrong"), &http, Timestamp::now()).await;
     let failure = report.result.unwrap_err();

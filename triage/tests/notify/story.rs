@@ -22,13 +22,13 @@ use crate::fixtures::{leak, webhook};
 
 const CART: &str = "fabric:/Shop/Cart";
 
-struct World {
+pub struct World {
     folder: tempfile::TempDir,
     server: MockServer,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let server = MockServer::start().await;
         Mock::given(any())
             .respond_with(ResponseTemplate::new(204))
@@ -48,12 +48,12 @@ impl World {
         State::open(self.folder.path()).unwrap()
     }
 
-    fn outbox(&self) -> Outbox {
+    pub fn outbox(&self) -> Outbox {
         Outbox::open(self.state(), Arc::new(Http::default()), Policy::default()).unwrap()
     }
 
     /// As after a start of the program: nothing is remembered but what is on disk.
-    fn announcer(&self) -> Announcer {
+    pub fn announcer(&self) -> Announcer {
         Announcer::new(
             self.archive(),
             Incidents::open(self.state()).unwrap(),
@@ -66,14 +66,32 @@ impl World {
     }
 
     fn settings(&self) -> Settings {
+        self.settings_to(self.hook())
+    }
+
+    pub fn settings_to(&self, destination: DestinationConfig) -> Settings {
         Settings {
             limits: WalkLimits::default(),
             rules: RuleSet::shipped(),
-            destinations: vec![self.hook()],
+            destinations: vec![destination],
             routes: BTreeMap::new(),
             parameters: BTreeMap::new(),
             incidents: incidents::Policy::default(),
             link: None,
+        }
+    }
+
+    /// The leak on node after node, a minute apart. Each capture is judged by a process of its own, and every third job is done
+    /// twice, as after a crash.
+    pub fn rolls_over_twenty_nodes(&self, settings: &Settings) {
+        for n in 0..20 {
+            let at = after(n);
+            let (bundle, judged) = self.captured(&format!("node-{n}"), "2.3", at, leak());
+            for _ in 0..=i64::from(n % 3 == 0) {
+                self.announcer()
+                    .judged(&bundle, &judged, settings, at)
+                    .unwrap();
+            }
         }
     }
 
@@ -118,7 +136,7 @@ fn start() -> Timestamp {
     "2026-11-22T20:00:00Z".parse().unwrap()
 }
 
-fn after(minutes: i64) -> Timestamp {
+pub fn after(minutes: i64) -> Timestamp {
     start() + SignedDuration::from_mins(minutes)
 }
 
@@ -126,17 +144,7 @@ fn after(minutes: i64) -> Timestamp {
 async fn a_leak_that_rolls_over_twenty_nodes_is_one_incident() {
     let world = World::new().await;
     let settings = world.settings();
-    for n in 0..20 {
-        let at = after(n);
-        let (bundle, judged) = world.captured(&format!("node-{n}"), "2.3", at, leak());
-        // Each capture is judged by a process of its own, and every third job is done twice, as after a crash.
-        for _ in 0..=i64::from(n % 3 == 0) {
-            world
-                .announcer()
-                .judged(&bundle, &judged, &settings, at)
-                .unwrap();
-        }
-    }
+    world.rolls_over_twenty_nodes(&settings);
     let first = world.delivered(after(20)).await;
     assert_eq!(first.len(), 1);
     assert_eq!(first[0]["incident"]["turn"], "opened");
@@ -208,4 +216,113 @@ async fn a_fix_that_holds_ends_it_and_a_relapse_says_what_was_thought() {
         back[0]["title"],
         "Back, though thought fixed in 2.4: Memory leak in fabric:/Shop/Cart"
     );
+}
+
+#[tokio::test]
+async fn the_line_of_growth_is_that_of_one_node() {
+    let world = World::new().await;
+    let settings = world.settings();
+    let sizes = [300_000_000u64, 600_000_000, 1_200_000_000];
+    for (i, bytes) in sizes.into_iter().enumerate() {
+        let minutes = i64::try_from(i).unwrap() * 60;
+        for (node, bytes) in [("node-1", bytes), ("node-2", 200_000_000)] {
+            let mut diagnosis = leak();
+            diagnosis.subject.node = node.to_owned();
+            diagnosis.findings[0].explained_bytes = bytes;
+            let (bundle, judged) = world.captured(node, "2.3", after(minutes), diagnosis);
+            world
+                .announcer()
+                .judged(&bundle, &judged, &settings, after(minutes))
+                .unwrap();
+        }
+    }
+    // Twice as much is worse, and told at once.
+    let told = world.delivered(after(130)).await;
+    let of_node_1: Vec<&Value> = told
+        .iter()
+        .filter(|told| told["node"] == "node-1")
+        .collect();
+    let text = of_node_1[of_node_1.len() - 1]["text"].as_str().unwrap();
+    assert!(
+        text.contains("Growth: ▃▅█ 300 MB → 1.2 GB in 2 h"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn growth_before_the_first_capture_is_what_the_trigger_saw() {
+    use leakhound_archive::manifest::{SamplePoint, TriggerRecord};
+    let world = World::new().await;
+    let settings = world.settings();
+    let archive = world.archive();
+    let writer = archive.begin(CART, start(), "node-07", 4711).unwrap();
+    writer.put(SHEET_FILE, b"{\"schema\":1}").unwrap();
+    let sample = |age_ms: u64, fact: &str, value: f64| SamplePoint {
+        age_ms,
+        fact: fact.to_owned(),
+        value,
+    };
+    let trigger = TriggerRecord {
+        name: "four times the average".to_owned(),
+        samples: vec![
+            sample(1_800_000, "private_bytes", 4e8),
+            sample(0, "private_bytes", 1.6e9),
+            sample(900_000, "private_bytes", 8e8),
+            sample(0, "threads", 12.0),
+        ],
+        ..TriggerRecord::default()
+    };
+    let manifest = Manifest {
+        trigger: Some(trigger),
+        ..Manifest::default()
+    };
+    let bundle = writer.seal(manifest).unwrap();
+    let judged = Judged {
+        sheet: FactSheet::default(),
+        diagnosis: leak(),
+    };
+    world
+        .announcer()
+        .judged(&bundle, &judged, &settings, start())
+        .unwrap();
+    let told = world.delivered(start()).await.remove(0);
+    let text = told["text"].as_str().unwrap();
+    assert!(
+        text.contains("Growth: ▃▅█ 400 MB → 1.6 GB in 30 min"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn what_a_person_ends_is_told_once() {
+    let world = World::new().await;
+    let settings = world.settings();
+    let (bundle, judged) = world.captured("node-1", "2.3", start(), leak());
+    let announcer = world.announcer();
+    announcer
+        .judged(&bundle, &judged, &settings, start())
+        .unwrap();
+    assert_eq!(world.delivered(start()).await.len(), 1);
+    let incidents = Incidents::open(world.state()).unwrap();
+    let id = incidents.list(&Query::default()).unwrap().remove(0).id;
+    incidents
+        .resolve(&id, Some("2.4"), "fixed", after(10))
+        .unwrap();
+    for minutes in [11, 12] {
+        world.announcer().tick(&settings, after(minutes)).unwrap();
+    }
+    let over = world.delivered(after(12)).await;
+    assert_eq!(over.len(), 1, "{over:?}");
+    assert_eq!(
+        over[0]["title"],
+        "Over in 2.4: Memory leak in fabric:/Shop/Cart"
+    );
+    // Back, and ended once more: told once more.
+    let (bundle, judged) = world.captured("node-1", "2.5", after(30), leak());
+    announcer
+        .judged(&bundle, &judged, &settings, after(30))
+        .unwrap();
+    incidents.resolve(&id, None, "fixed", after(40)).unwrap();
+    world.announcer().tick(&settings, after(41)).unwrap();
+    assert_eq!(world.delivered(after(41)).await.len(), 2);
 }

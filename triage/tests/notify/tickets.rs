@@ -1,42 +1,32 @@
 //! Ticket systems and chats that no package brings: what we ask of them, request by request, and what we make of their answers.
 
 use jiff::Timestamp;
+use leakhound_triage::notify::azure_devops::AzureDevops;
 use leakhound_triage::notify::discord::Discord;
 use leakhound_triage::notify::github::Github;
 use leakhound_triage::notify::gitlab::Gitlab;
 use leakhound_triage::notify::google_chat::GoogleChat;
 use leakhound_triage::notify::jira::Jira;
 use leakhound_triage::notify::mattermost::Mattermost;
-use leakhound_triage::notify::message::{Message, Story, Turn};
+use leakhound_triage::notify::message::Turn;
 use leakhound_triage::notify::pagerduty::Pagerduty;
+use leakhound_triage::notify::redmine::Redmine;
 use leakhound_triage::notify::secret::SecretSource;
+use leakhound_triage::notify::servicenow::Servicenow;
 use leakhound_triage::notify::{
-    DestinationConfig, Failure, FailureKind, Http, Parcel, Receipt, discord, google_chat,
+    DestinationConfig, Failure, FailureKind, Http, Message, Parcel, Receipt, discord, google_chat,
     mattermost,
 };
 use serde_json::{Value, json};
 use wiremock::matchers::{body_partial_json, header, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::fixtures::{hostile_name, leak, message, monstrous, to};
+use crate::fixtures::{hostile_name, leak, message, monstrous, to, told};
 
 const LABEL: &str = "leakhound-3f9ac01b2d";
 
 fn secret() -> SecretSource {
     SecretSource::inline("tok-SECRETSECRET")
-}
-
-fn told(turn: Turn) -> Message {
-    let mut message = message(&leak());
-    let story = Story {
-        id: "3f9ac01b2d".to_owned(),
-        turn,
-        round: 1,
-        n_sightings: 3,
-        n_nodes: 2,
-    };
-    message.tell_story(story, Timestamp::now());
-    message
 }
 
 async fn send(
@@ -289,25 +279,25 @@ async fn chats_get_what_they_take_and_their_answers_are_understood() {
     let at = |path: &str| SecretSource::inline(format!("{}{path}", server.uri()));
     let told = told(Turn::Opened);
     let webhook = at("/discord");
-    let receipt = send(&to("d", Discord { webhook }), &told, None)
+    let receipt = send(&to("d", Discord::at(webhook)), &told, None)
         .await
         .unwrap();
     assert_eq!(receipt.id.as_deref(), Some("77"));
     let webhook = at("/google?key=k");
-    let receipt = send(&to("g", GoogleChat { webhook }), &told, None)
+    let receipt = send(&to("g", GoogleChat::at(webhook)), &told, None)
         .await
         .unwrap();
     assert_eq!(receipt.id.as_deref(), Some("spaces/a/messages/b"));
     let webhook = at("/hooks/x");
-    send(&to("m", Mattermost { webhook }), &told, None)
+    send(&to("m", Mattermost::at(webhook)), &told, None)
         .await
         .unwrap();
     let webhook = at("/discord");
-    send(&to("m", Mattermost { webhook }), &told, None)
+    send(&to("m", Mattermost::at(webhook)), &told, None)
         .await
         .unwrap_err();
     let webhook = at("/slow");
-    let failure = send(&to("d", Discord { webhook }), &told, None)
+    let failure = send(&to("d", Discord::at(webhook)), &told, None)
         .await
         .unwrap_err();
     assert_eq!(
@@ -347,4 +337,214 @@ fn payloads_keep_their_limits_and_call_nobody() {
         .filter(|p| !p.starts_with("**Owner:**"))
         .collect();
     assert!(!outside_code.contains(" @here") && !outside_code.contains("<at>"));
+}
+
+/// What a new ticket is made of, as JSON, and a comment to it.
+async fn written(to: &DestinationConfig, server: &MockServer, message: &Message) -> (Value, Value) {
+    send(to, message, None).await.unwrap();
+    send(to, message, Some("7")).await.unwrap();
+    let requests = server.received_requests().await.unwrap();
+    let body = |path: &str, method: &str| {
+        let request = requests
+            .iter()
+            .rfind(|r| r.url.path().ends_with(path) && r.method.as_str() == method)
+            .unwrap_or_else(|| panic!("no {method} of {path}: {requests:?}"));
+        serde_json::from_slice(&request.body).unwrap()
+    };
+    match to.destination.kind() {
+        "azure_devops" => (
+            body("/Cart/_apis/wit/workitems/$Bug", "POST"),
+            body("/workItems/7/comments", "POST"),
+        ),
+        "servicenow" => (
+            body("/api/now/table/incident", "POST"),
+            body("/api/now/table/incident/7", "PATCH"),
+        ),
+        _ => (body("/issues.json", "POST"), body("/issues/7.json", "PUT")),
+    }
+}
+
+#[tokio::test]
+async fn work_items_incidents_and_issues_are_found_by_label_and_are_only_text() {
+    let server = MockServer::start().await;
+    let json = |body: Value| ResponseTemplate::new(200).set_body_json(body);
+    // Azure DevOps: WIQL by tag, then a JSON patch.
+    Mock::given(path("/shop/Cart/_apis/wit/wiql"))
+        .and(query_param("api-version", "7.1"))
+        .and(header("authorization", "Basic OnRvay1TRUNSRVRTRUNSRVQ="))
+        .respond_with(json(json!({ "workItems": [] })))
+        .mount(&server)
+        .await;
+    Mock::given(path("/shop/Cart/_apis/wit/workitems/$Bug"))
+        .and(header("content-type", "application/json-patch+json"))
+        .respond_with(json(json!({ "id": 7 })))
+        .mount(&server)
+        .await;
+    // ServiceNow: by correlation id.
+    Mock::given(method("GET"))
+        .and(path("/api/now/table/incident"))
+        .respond_with(json(json!({ "result": [] })))
+        .mount(&server)
+        .await;
+    Mock::given(method("POST"))
+        .and(path("/api/now/table/incident"))
+        .respond_with(json(json!({ "result": { "sys_id": "7" } })))
+        .mount(&server)
+        .await;
+    // Redmine: by subject.
+    Mock::given(method("GET"))
+        .and(path("/issues.json"))
+        .and(query_param("status_id", "open"))
+        .and(query_param("subject", format!("~{LABEL}")))
+        .and(header("x-redmine-api-key", "tok-SECRETSECRET"))
+        .respond_with(json(json!({ "issues": [] })))
+        .mount(&server)
+        .await;
+    Mock::given(method("POST"))
+        .and(path("/issues.json"))
+        .respond_with(json(json!({ "issue": { "id": 7 } })))
+        .mount(&server)
+        .await;
+    Mock::given(wiremock::matchers::any())
+        .respond_with(json(json!({})))
+        .with_priority(200)
+        .mount(&server)
+        .await;
+    let azure = to(
+        "azure",
+        AzureDevops {
+            organization: format!("{}/shop", server.uri()),
+            project: "Cart".to_owned(),
+            work_item: "Bug".to_owned(),
+            area: Some("Cart\\Memory".to_owned()),
+            closed: vec!["Done".to_owned()],
+            token: secret(),
+        },
+    );
+    let servicenow = to(
+        "servicenow",
+        Servicenow {
+            site: server.uri(),
+            user: Some("bot".to_owned()),
+            token: secret(),
+            group: Some("Shop".to_owned()),
+        },
+    );
+    let redmine = to(
+        "redmine",
+        Redmine {
+            site: server.uri(),
+            project: "cart".to_owned(),
+            tracker: Some(3),
+            key: secret(),
+        },
+    );
+    let opened = told(Turn::Opened);
+    let (patch, comment) = written(&azure, &server, &opened).await;
+    let field = |name: &str| {
+        let path = format!("/fields/{name}");
+        let all = patch.as_array().unwrap();
+        let one = all.iter().find(|one| one["path"] == path).unwrap();
+        assert_eq!(one["op"], "add");
+        one["value"].clone()
+    };
+    let title = "Memory leak in fabric:/Shop/Cart: Shop.Pricing.QuoteCache.Quotes";
+    assert_eq!(field("System.Title"), title);
+    assert_eq!(field("System.Tags"), format!("leakhound; {LABEL}"));
+    assert_eq!(field("System.AreaPath"), "Cart\\Memory");
+    assert_eq!(field("Microsoft.VSTS.Common.Priority"), 1);
+    assert_eq!(
+        field("Microsoft.VSTS.TCM.ReproSteps"),
+        field("System.Description")
+    );
+    assert!(
+        comment["text"]
+            .as_str()
+            .unwrap()
+            .contains("<b>How sure:</b> 92%")
+    );
+
+    let (record, update) = written(&servicenow, &server, &opened).await;
+    assert_eq!(record["correlation_id"], LABEL);
+    assert_eq!(record["short_description"], title);
+    assert_eq!(
+        (&record["urgency"], &record["assignment_group"]),
+        (&"1".into(), &"Shop".into())
+    );
+    assert!(
+        update["work_notes"]
+            .as_str()
+            .unwrap()
+            .contains("How sure: 92%")
+    );
+
+    let (issue, update) = written(&redmine, &server, &opened).await;
+    assert_eq!(issue["issue"]["project_id"], "cart");
+    assert_eq!(issue["issue"]["tracker_id"], 3);
+    assert_eq!(issue["issue"]["subject"], format!("{title} [{LABEL}]"));
+    assert!(
+        update["issue"]["notes"]
+            .as_str()
+            .unwrap()
+            .contains("lh-0123")
+    );
+
+    let mut monstrous = message(&monstrous());
+    monstrous.context.incident = opened.context.incident.clone();
+    monstrous.headline = format!("[code]<b>[/code] {}", monstrous.headline);
+    // Titles are plain text everywhere; these are the fields in which something is markup.
+    let fields = |kind: &str, new: &Value, more: &Value| match kind {
+        "azure_devops" => vec![new[1]["value"].clone(), more["text"].clone()],
+        "servicenow" => vec![new["description"].clone(), more["work_notes"].clone()],
+        _ => vec![
+            new["issue"]["description"].clone(),
+            more["issue"]["notes"].clone(),
+        ],
+    };
+    for (system, limit) in [(&azure, 80_000), (&servicenow, 5_000), (&redmine, 32_000)] {
+        let (new, more) = written(system, &server, &monstrous).await;
+        let kind = system.destination.kind();
+        for text in [new.to_string(), more.to_string()] {
+            assert!(text.len() < limit, "{kind}: {} bytes", text.len());
+            for secret in ["hunter2", "c2lnbmF0dXJl", "\u{202e}"] {
+                assert!(!text.contains(secret), "{secret} to {kind}: {text}");
+            }
+        }
+        let bad = if kind == "servicenow" {
+            "[code]"
+        } else {
+            "<script"
+        };
+        for field in fields(kind, &new, &more) {
+            let text = field.as_str().unwrap();
+            assert!(
+                text.len() > 100 && !text.contains(bad),
+                "{bad} to {kind}: {text}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn azure_devops_that_asks_to_sign_in_is_a_wrong_token() {
+    for status in [203, 302] {
+        let server = MockServer::start().await;
+        Mock::given(wiremock::matchers::any())
+            .respond_with(ResponseTemplate::new(status).set_body_string("<html>Sign in</html>"))
+            .mount(&server)
+            .await;
+        let azure = AzureDevops {
+            organization: server.uri(),
+            project: "Cart".to_owned(),
+            work_item: "Bug".to_owned(),
+            area: None,
+            closed: vec!["Done".to_owned()],
+            token: secret(),
+        };
+        let failure = send(&to("azure", azure), &told(Turn::Opened), None)
+            .await
+            .unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Permanent);
+        assert!(failure.reason.contains("check the token"), "{failure}");
+    }
 }

@@ -33,14 +33,7 @@ async fn process_without_certificates() {
         maybe_sent: false,
         now: Timestamp::now(),
     };
-    let at = |url: String| {
-        to(
-            "slack",
-            Slack {
-                webhook: SecretSource::inline(url),
-            },
-        )
-    };
+    let at = |url: String| to("slack", Slack::at(SecretSource::inline(url)));
     at(server.uri())
         .destination
         .send(&http, &parcel)

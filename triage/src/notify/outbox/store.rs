@@ -40,6 +40,9 @@ const STEPS: &[&str] = &["
         destination     TEXT PRIMARY KEY,
         until_ms        INTEGER NOT NULL
     ) STRICT;
+", "
+    -- Waits to be part of a digest, or was.
+    ALTER TABLE outbox ADD COLUMN gather INTEGER NOT NULL DEFAULT 0;
 "];
 
 /// Where a message stands.
@@ -148,6 +151,10 @@ pub(super) struct NewRow<'a> {
     pub event: &'a str,
     pub message: &'a Message,
     pub planned_at: Timestamp,
+    /// Not before.
+    pub due_at: Timestamp,
+    /// As part of a digest.
+    pub gather: bool,
     pub deadline: Timestamp,
 }
 
@@ -182,7 +189,7 @@ pub(super) enum Outcome {
 /// The tables.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
-    state: State,
+    pub(super) state: State,
 }
 
 impl Store {
@@ -210,24 +217,7 @@ impl Store {
             if known || count(n_waiting) >= waiting_limit {
                 return Ok((0, !known));
             }
-            let at = row.planned_at.as_millisecond();
-            let n = t.execute(
-                "INSERT INTO outbox (key, destination, service, fingerprint, event, title, state, message,
-                                     planned_at_ms, next_at_ms, deadline_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'planned', ?7, ?8, ?8, ?9)",
-                params![
-                    row.key,
-                    row.destination,
-                    row.message.context.service,
-                    row.message.fingerprint(),
-                    row.event,
-                    row.message.title(),
-                    json,
-                    at,
-                    row.deadline.as_millisecond()
-                ],
-            )?;
-            Ok((n, false))
+            Ok((put(t, row, &json)?, false))
         })?;
         if full {
             return Err(OutboxError::Full {
@@ -254,7 +244,7 @@ impl Store {
                 lease_until_ms = ?3
             WHERE id = (
                 SELECT id FROM outbox
-                WHERE destination = ?1 AND state IN ('planned', 'sending')
+                WHERE destination = ?1 AND state IN ('planned', 'sending') AND gather = 0
                   AND CASE state WHEN 'planned' THEN next_at_ms ELSE lease_until_ms END <= ?2
                 ORDER BY next_at_ms, id LIMIT 1)
               AND NOT EXISTS (SELECT 1 FROM outbox_hold WHERE destination = ?1 AND until_ms > ?2)
@@ -448,7 +438,28 @@ impl Store {
     }
 }
 
-fn read_message(json: Option<String>) -> std::result::Result<Message, String> {
+pub(super) fn put(t: &Connection, row: &NewRow<'_>, json: &str) -> rusqlite::Result<usize> {
+    t.execute(
+        "INSERT INTO outbox (key, destination, service, fingerprint, event, title, state, message,
+                             planned_at_ms, next_at_ms, deadline_ms, gather)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'planned', ?7, ?8, ?9, ?10, ?11)",
+        params![
+            row.key,
+            row.destination,
+            row.message.context.service,
+            row.message.fingerprint(),
+            row.event,
+            row.message.title(),
+            json,
+            row.planned_at.as_millisecond(),
+            row.due_at.as_millisecond(),
+            row.deadline.as_millisecond(),
+            row.gather,
+        ],
+    )
+}
+
+pub(super) fn read_message(json: Option<String>) -> std::result::Result<Message, String> {
     let json = json.ok_or("the stored message is gone")?;
     let message: Message = serde_json::from_str(&json)
         .map_err(|error| format!("the stored message cannot be read: {error}"))?;

@@ -1,24 +1,34 @@
-//! The text of a ticket, and how each kind of ticket system writes it.
+//! What a message says, in parts, and how each kind of system writes plain parts.
 //!
-//! Every piece of text comes from a heap or a configuration and is only text: each form escapes what would be markup in it, and
-//! breaks up what would call somebody (`@name`, `#12`).
+//! One order for everybody: the most important first, so that what is cut off is what matters least. Every piece of text comes
+//! from a heap or a configuration and is only text: each form escapes what would be markup in it, and breaks up what would call
+//! somebody (`@name`, `#12`).
 
-use crate::notify::message::Message;
+use super::message::Message;
 use serde_json::{Value, json};
+
+/// What stands on a link to the report.
+pub const OPEN: &str = "Open the report";
 
 /// One part of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
+    /// The answer in one sentence.
+    Lead(String),
     /// A paragraph.
     Paragraph(String),
     /// Labels with values.
     Rows(Vec<(&'static str, String)>),
     /// A label with a name from the code.
     Code(&'static str, String),
-    /// A label with a list.
-    List(&'static str, Vec<String>),
-    /// An address.
-    Link(&'static str, String),
+    /// A label with steps to take.
+    Steps(&'static str, Vec<String>),
+    /// A label with lines that bear their own numbers.
+    Lines(&'static str, Vec<String>),
+    /// The address of the report.
+    Link(String),
+    /// Small print.
+    Note(&'static str),
     /// What machines look for.
     Mark(String),
 }
@@ -26,43 +36,96 @@ pub enum Piece {
 /// A text in parts, the most important first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// The parts.
+    /// One character that shows the severity.
+    pub mark: &'static str,
+    /// The first line.
+    pub title: String,
+    /// The parts below it.
     pub pieces: Vec<Piece>,
 }
 
 impl Document {
-    /// The document of a message, with the key and the label that it is found by.
+    /// What a message says; `maybe_sent`: an earlier attempt may have arrived.
     #[must_use]
-    pub fn of(message: &Message, key: &str, label: &str) -> Self {
-        let mut pieces = vec![Piece::Paragraph(message.headline.clone())];
-        if let Some(cause) = &message.cause {
-            for text in [&cause.title, &cause.sentence] {
-                let said = |piece: &Piece| matches!(piece, Piece::Paragraph(said) if said == text);
-                if !text.is_empty() && !pieces.iter().any(said) {
-                    pieces.push(Piece::Paragraph(text.clone()));
-                }
-            }
-        }
-        pieces.push(Piece::Rows(message.rows()));
-        pieces.extend(message.owner().map(|owner| Piece::Code("Owner", owner)));
-        let advice = message.cause.as_ref().map(|cause| cause.advice.clone());
-        for (title, lines) in [
-            ("What to do", advice.unwrap_or_default()),
-            ("Also found", message.further()),
-        ] {
-            if !lines.is_empty() {
-                pieces.push(Piece::List(title, lines));
-            }
-        }
+    pub fn of(message: &Message, maybe_sent: bool) -> Self {
+        let mut pieces = match &message.words {
+            Some(words) => words.lines.iter().cloned().map(Piece::Paragraph).collect(),
+            None => standard(message),
+        };
         let link = message.context.link.clone();
-        pieces.extend(link.map(|link| Piece::Link("Report", link)));
+        pieces.extend(link.map(Piece::Link));
         if message.sample {
-            pieces.push(Piece::Paragraph(
-                "Sample sent by leakhound notify test: there is no incident.".to_owned(),
-            ));
+            let note = "Sample sent by leakhound notify test: there is no incident.";
+            pieces.push(Piece::Note(note));
         }
-        pieces.push(Piece::Mark(format!("{label} {key}")));
-        Document { pieces }
+        if maybe_sent {
+            let note = "Sent again: the first attempt ended without an answer.";
+            pieces.push(Piece::Note(note));
+        }
+        Document {
+            mark: message.mark(),
+            title: message.title(),
+            pieces,
+        }
+    }
+
+    /// With the words that it is found by.
+    #[must_use]
+    pub fn marked(mut self, label: &str, key: &str) -> Self {
+        self.pieces.push(Piece::Mark(format!("{label} {key}")));
+        self
+    }
+
+    /// Mark and title.
+    #[must_use]
+    pub fn heading(&self) -> String {
+        format!("{} {}", self.mark, self.title)
+    }
+}
+
+/// What, how much, how sure, where, since when, whose, what to do, what else.
+fn standard(message: &Message) -> Vec<Piece> {
+    let mut pieces = vec![Piece::Lead(message.headline.clone())];
+    let mut said = vec![message.headline.as_str()];
+    for text in message
+        .cause
+        .iter()
+        .flat_map(|cause| [cause.title.as_str(), &cause.sentence])
+    {
+        if !text.is_empty() && !said.contains(&text) {
+            said.push(text);
+            pieces.push(Piece::Paragraph(text.to_owned()));
+        }
+    }
+    pieces.push(Piece::Rows(message.rows()));
+    pieces.extend(message.owner().map(|owner| Piece::Code("Owner", owner)));
+    let advice = message.cause.as_ref().map(|cause| cause.advice.clone());
+    let advice = advice.filter(|advice| !advice.is_empty());
+    pieces.extend(advice.map(|advice| Piece::Steps("What to do", advice)));
+    let further = message.further();
+    if !further.is_empty() {
+        pieces.push(Piece::Lines("Also found", further));
+    }
+    pieces
+}
+
+/// Makes a message shorter from the bottom until what `write` makes of it fits.
+pub fn fitted<T>(message: &Message, write: impl Fn(&Message) -> T, fits: impl Fn(&T) -> bool) -> T {
+    let mut message = message.clone();
+    loop {
+        let written = write(&message);
+        if fits(&written) || !message.shed() {
+            return written;
+        }
+    }
+}
+
+/// So many characters at most; the last of a longer text is an ellipsis.
+#[must_use]
+pub fn truncate(text: &str, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
+        Some(_) => text.chars().take(chars - 1).chain(['…']).collect(),
+        None => text.to_owned(),
     }
 }
 
@@ -70,30 +133,35 @@ impl Document {
 #[must_use]
 pub fn plain(document: &Document) -> String {
     let write = |piece: &Piece| match piece {
-        Piece::Paragraph(text) | Piece::Mark(text) => text.clone(),
+        Piece::Lead(text) | Piece::Paragraph(text) | Piece::Mark(text) => text.clone(),
         Piece::Rows(rows) => lines(rows, |(label, value)| format!("{label}: {value}")),
-        Piece::Code(label, text) | Piece::Link(label, text) => format!("{label}: {text}"),
-        Piece::List(label, list) => {
-            format!("{label}:\n{}", lines(list, |line| format!("- {line}")))
+        Piece::Code(label, text) => format!("{label}: {text}"),
+        Piece::Link(address) => format!("Report: {address}"),
+        Piece::Steps(label, list) => {
+            format!("{label}:\n{}", lines(list, |line| format!("• {line}")))
         }
+        Piece::Lines(label, list) => format!("{label}:\n{}", list.join("\n")),
+        Piece::Note(text) => (*text).to_owned(),
     };
-    joined(document, "\n\n", write)
+    joined(document, "\n", write)
 }
 
-/// Markdown as GitHub and GitLab write it.
+/// Markdown as GitHub, GitLab and Mattermost write it.
 #[must_use]
 pub fn markdown(document: &Document) -> String {
     let write = |piece: &Piece| match piece {
+        Piece::Lead(text) => format!("**{}**", markdown_text(text)),
         Piece::Paragraph(text) => markdown_text(text),
         Piece::Rows(rows) => lines(rows, |(label, value)| {
             format!("- **{label}:** {}", markdown_text(value))
         }),
         Piece::Code(label, text) => format!("**{label}:** {}", markdown_code(text)),
-        Piece::List(label, list) => format!(
+        Piece::Steps(label, list) | Piece::Lines(label, list) => format!(
             "**{label}**\n\n{}",
             lines(list, |line| format!("- {}", markdown_text(line)))
         ),
-        Piece::Link(label, address) => format!("[{label}](<{address}>)"),
+        Piece::Link(address) => format!("[{OPEN}](<{address}>)"),
+        Piece::Note(text) => format!("*{}*", markdown_text(text)),
         Piece::Mark(text) => format!("<sub>{}</sub>", markdown_text(text)),
     };
     joined(document, "\n\n", write)
@@ -103,6 +171,7 @@ pub fn markdown(document: &Document) -> String {
 #[must_use]
 pub fn html(document: &Document) -> String {
     let write = |piece: &Piece| match piece {
+        Piece::Lead(text) => format!("<p><b>{}</b></p>", html_text(text)),
         Piece::Paragraph(text) => format!("<p>{}</p>", html_text(text)),
         Piece::Rows(rows) => format!(
             "<ul>{}</ul>",
@@ -114,13 +183,14 @@ pub fn html(document: &Document) -> String {
         Piece::Code(label, text) => {
             format!("<p><b>{label}:</b> <code>{}</code></p>", html_text(text))
         }
-        Piece::List(label, list) => format!(
+        Piece::Steps(label, list) | Piece::Lines(label, list) => format!(
             "<p><b>{label}</b></p><ul>{}</ul>",
             each(list, |line| format!("<li>{}</li>", html_text(line)))
         ),
-        Piece::Link(label, address) => {
-            format!("<p><a href=\"{}\">{label}</a></p>", html_text(address))
+        Piece::Link(address) => {
+            format!("<p><a href=\"{}\">{OPEN}</a></p>", html_text(address))
         }
+        Piece::Note(text) => format!("<p><i>{}</i></p>", html_text(text)),
         Piece::Mark(text) => format!("<p><small>{}</small></p>", html_text(text)),
     };
     joined(document, "", write)
@@ -130,7 +200,9 @@ pub fn html(document: &Document) -> String {
 #[must_use]
 pub fn wiki(document: &Document) -> String {
     let write = |piece: &Piece| match piece {
+        Piece::Lead(text) => format!("*{}*", wiki_text(text)),
         Piece::Paragraph(text) | Piece::Mark(text) => wiki_text(text),
+        Piece::Note(text) => wiki_text(text),
         Piece::Rows(rows) => lines(rows, |(label, value)| {
             format!("* *{label}:* {}", wiki_text(value))
         }),
@@ -139,11 +211,11 @@ pub fn wiki(document: &Document) -> String {
             "*{label}:*\n{{noformat}}{}{{noformat}}",
             text.replace("{noformat}", "{ noformat }")
         ),
-        Piece::List(label, list) => format!(
+        Piece::Steps(label, list) | Piece::Lines(label, list) => format!(
             "*{label}*\n{}",
             lines(list, |line| format!("* {}", wiki_text(line)))
         ),
-        Piece::Link(label, address) => format!("[{label}|{}]", address.replace('|', "%7C")),
+        Piece::Link(address) => format!("[{OPEN}|{}]", address.replace('|', "%7C")),
     };
     joined(document, "\n\n", write)
 }
@@ -172,9 +244,11 @@ fn adf_piece(piece: &Piece) -> Vec<Value> {
         json!({ "type": "bulletList", "content": items })
     };
     match piece {
+        Piece::Lead(text) => vec![paragraph(vec![strong(text)])],
         Piece::Paragraph(text) | Piece::Mark(text) => {
             vec![paragraph(vec![adf_text(text, json!([]))])]
         }
+        Piece::Note(text) => vec![paragraph(vec![adf_text(text, json!([{ "type": "em" }]))])],
         Piece::Rows(rows) => vec![items(
             rows.iter()
                 .map(|(label, value)| {
@@ -186,7 +260,7 @@ fn adf_piece(piece: &Piece) -> Vec<Value> {
             strong(&format!("{label}: ")),
             adf_text(text, json!([{ "type": "code" }])),
         ])],
-        Piece::List(label, list) => vec![
+        Piece::Steps(label, list) | Piece::Lines(label, list) => vec![
             paragraph(vec![strong(label)]),
             items(
                 list.iter()
@@ -194,8 +268,8 @@ fn adf_piece(piece: &Piece) -> Vec<Value> {
                     .collect(),
             ),
         ],
-        Piece::Link(label, address) => vec![paragraph(vec![adf_text(
-            label,
+        Piece::Link(address) => vec![paragraph(vec![adf_text(
+            OPEN,
             json!([{ "type": "link", "attrs": { "href": address } }]),
         )])],
     }
@@ -289,12 +363,14 @@ mod tests {
 
     fn document() -> Document {
         Document {
+            mark: "🔴",
+            title: "A leak".to_owned(),
             pieces: vec![
                 Piece::Paragraph("List<Order> *grew* @all #12".to_owned()),
                 Piece::Rows(vec![("Where", "node_1".to_owned())]),
                 Piece::Code("Owner", "A`b``c".to_owned()),
-                Piece::List("What to do", vec!["Bound [it](x)".to_owned()]),
-                Piece::Link("Report", "https://example.org/a|b".to_owned()),
+                Piece::Steps("What to do", vec!["Bound [it](x)".to_owned()]),
+                Piece::Link("https://example.org/a|b".to_owned()),
                 Piece::Mark("leakhound-1 lh-2".to_owned()),
             ],
         }
@@ -308,7 +384,10 @@ mod tests {
         let text = html(&document());
         assert!(text.contains("List&lt;Order&gt;") && !text.contains("<Order>"));
         let text = wiki(&document());
-        assert!(text.contains("\\*grew\\*") && text.contains("[Report|https://example.org/a%7Cb]"));
+        assert!(
+            text.contains("\\*grew\\*")
+                && text.contains("[Open the report|https://example.org/a%7Cb]")
+        );
         assert!(plain(&document()).contains("List<Order> *grew* @all #12"));
     }
 

@@ -26,6 +26,7 @@ fn subject() -> Subject {
         process_started: Some("2026-11-19T22:58:41Z".to_owned()),
         captured_at: Some("2026-11-22T03:14:07Z".to_owned()),
         captured_at_ms: Some(1_795_317_247_000),
+        baseline_at_ms: None,
         source: "/var/lib/leakhound/fabric~Shop~Cart/20261122T031407Z-node-3-4711/memory.core.zst"
             .to_owned(),
     }

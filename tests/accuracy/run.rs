@@ -5,6 +5,10 @@ use leakhound_testbed::{Service, Target, Version, runtimes};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+/// Time until it is the turn of a capture.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Heaps under server GC: few, for the machines that run this have few processors.
 const SERVER_HEAPS: u32 = 2;
@@ -85,7 +89,7 @@ fn text(path: &Path) -> &str {
 fn capture(service: &Service, name: &str, archive: &Path) -> PathBuf {
     let before = bundles(archive);
     let pid = service.pid().to_string();
-    let output = leakhound(&[
+    let arguments = [
         "capture",
         &pid,
         "--out",
@@ -93,13 +97,23 @@ fn capture(service: &Service, name: &str, archive: &Path) -> PathBuf {
         "--service",
         name,
         "--no-triage",
-    ]);
-    assert!(
-        output.status.success(),
-        "capture of {name}: {}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ];
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let output = leakhound(&arguments);
+        if output.status.success() {
+            break;
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        // Captures take turns on a node, those of other programs too.
+        let taken = said.contains("another capture runs");
+        assert!(
+            taken && Instant::now() < deadline,
+            "capture of {name}: {}\n{said}",
+            output.status
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let mut new = bundles(archive);
     new.retain(|bundle| !before.contains(bundle));
     assert_eq!(new.len(), 1, "one capture, one bundle: {new:?}");

@@ -19,7 +19,10 @@ fn results() -> PathBuf {
     folder().join("results.tsv")
 }
 
-fn pages() -> [(PathBuf, fn(&[Outcome], &[Target]) -> String); 2] {
+/// Makes the text of a table.
+type Render = fn(&[Outcome], &[Target]) -> String;
+
+fn pages() -> [(PathBuf, Render); 2] {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     [(project, short), (folder().join("README.md"), long)]
 }

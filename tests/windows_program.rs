@@ -3,8 +3,6 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
-mod views;
-
 use leakhound_archive::Filter;
 use leakhound_archive::bundle::{CORE_FILE, MINIDUMP_FILE};
 use leakhound_archive::{Archive, Manifest, SealOptions};
@@ -13,7 +11,7 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// For what takes seconds on an idle machine.
@@ -28,6 +26,26 @@ const VIEWS: [&str; 8] = [
     "modules",
     "map",
 ];
+
+fn on_linux(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_leakhound"))
+        .args(arguments)
+        .env_remove("LEAKHOUND_CONFIG")
+        .output()
+        .unwrap()
+}
+
+/// A configuration for a machine on which wine is slow and other tests run: its writer takes its time while the target stands
+/// still.
+fn configuration(folder: &Path, more: &str) -> String {
+    let file = folder.join("leakhound.toml");
+    let archive = WindowsProgram::path(&folder.join("archive"));
+    let text = format!(
+        "[archive]\nlocation = '{archive}'\n[capture]\nmax_pause = \"20 min\"\nslot_wait = \"20 min\"\n{more}"
+    );
+    std::fs::write(&file, text).unwrap();
+    WindowsProgram::path(&file)
+}
 
 fn on_windows(program: &WindowsProgram, arguments: &[&str]) -> Output {
     program
@@ -60,10 +78,10 @@ fn diagnosis(output: &Output) -> Value {
 
 /// Asks both programs the same and expects the same answer.
 fn equal(program: &WindowsProgram, file: &Path, views: &[&str]) {
-    let (here, there) = (views::text(file).to_owned(), WindowsProgram::path(file));
+    let (here, there) = (file.display().to_string(), WindowsProgram::path(file));
     for view in views {
         let words = |file| ["heap", file, view, "--format", "json"];
-        let linux = views::leakhound(&words(&here));
+        let linux = on_linux(&words(&here));
         let windows = on_windows(program, &words(&there));
         assert!(linux.status.success(), "{here}: {view}: {}", said(&linux));
         assert!(
@@ -80,7 +98,7 @@ fn equal(program: &WindowsProgram, file: &Path, views: &[&str]) {
         assert!(linux.stdout.len() > 2, "{here}: {view}: nothing");
     }
     let words = |file| ["triage", file, "--format", "json"];
-    let linux = views::leakhound(&words(&here));
+    let linux = on_linux(&words(&here));
     let windows = on_windows(program, &words(&there));
     assert_eq!(
         linux.status.code(),
@@ -155,8 +173,8 @@ fn a_windows_process_is_captured_and_reads_the_same_on_both_systems() {
                 &service.own_pid().unwrap().to_string(),
                 "--kind",
                 kind,
-                "--out",
-                &WindowsProgram::path(&archive),
+                "--config",
+                &configuration(folder.path(), ""),
                 "--format",
                 "json",
             ],
@@ -167,23 +185,23 @@ fn a_windows_process_is_captured_and_reads_the_same_on_both_systems() {
             "{version}: {}",
             said(&output)
         );
-        let on_windows = diagnosis(&output);
-        let first = &on_windows["findings"][0];
+        let said_there = diagnosis(&output);
+        let first = &said_there["findings"][0];
         let found = first["category"].as_str().unwrap();
         let is_right = found == category || target.card.expect.or.iter().any(|or| or == found);
-        assert!(is_right, "{version}: {on_windows}");
+        assert!(is_right, "{version}: {said_there}");
         assert!(
             first["culprit"].as_str().unwrap().contains(&culprit),
             "{version}: {first}"
         );
-        assert_eq!(on_windows["runtime"]["os"], "windows", "{version}");
-        assert_eq!(on_windows["runtime"]["version"], version.exact());
+        assert_eq!(said_there["runtime"]["os"], "windows", "{version}");
+        assert_eq!(said_there["runtime"]["version"], version.exact());
         // It runs on.
         service.send("report").unwrap();
 
         let bundle = only_bundle(&archive);
-        let on_linux = views::leakhound(&["triage", views::text(&bundle), "--format", "json"]);
-        assert_eq!(diagnosis(&on_linux), on_windows, "{version}");
+        let again = on_linux(&["triage", &bundle.display().to_string(), "--format", "json"]);
+        assert_eq!(diagnosis(&again), said_there, "{version}");
         let manifest: Value =
             serde_json::from_slice(&std::fs::read(bundle.join("capture.json")).unwrap()).unwrap();
         assert_eq!(manifest["method"], "stop-and-stream", "{version}");
@@ -221,15 +239,12 @@ fn a_target_runs_on_when_the_collector_is_killed_while_it_stands_still() {
     let app = targets::app("finalizer-backlog").unwrap();
     let mut service = root.launch(&app).start().unwrap();
     // So slow that it cannot be done before it is killed.
-    let config = folder.path().join("slow.toml");
-    let archive = WindowsProgram::path(&folder.path().join("archive"));
-    let text = format!("[archive]\nlocation = {archive:?}\n[capture]\nbandwidth = \"100 KB\"\n");
-    std::fs::write(&config, text).unwrap();
+    let config = configuration(folder.path(), "bandwidth = \"100 KB\"\n");
     let mut capture = program
         .command()
         .args(["--log", "info", "capture"])
         .arg(service.own_pid().unwrap().to_string())
-        .args(["--no-triage", "--config", &WindowsProgram::path(&config)])
+        .args(["--no-triage", "--config", &config])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -316,11 +331,8 @@ fn the_agent_on_windows_notices_captures_diagnoses_and_delivers() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let archive = folder.path().join("archive");
-    let config = folder.path().join("leakhound.toml");
-    let text = format!(
-        r#"[archive]
-location = {:?}
-[[service]]
+    let more = format!(
+        r#"[[service]]
 name = "Shop.Pricing"
 pid = {}
 every = "1 s"
@@ -333,13 +345,12 @@ notify = ["hook"]
 name = "hook"
 webhook = {{ url = {{ env = "HOOK_URL" }}, secret = {{ env = "HOOK_SECRET" }} }}
 "#,
-        WindowsProgram::path(&archive),
         service.own_pid().unwrap(),
     );
-    std::fs::write(&config, text).unwrap();
+    let config = configuration(folder.path(), &more);
     let mut agent = program
         .command()
-        .args(["run", "--config", &WindowsProgram::path(&config)])
+        .args(["run", "--config", &config])
         .env("HOOK_URL", format!("http://127.0.0.1:{port}/hook"))
         .env("HOOK_SECRET", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz")
         .stdin(Stdio::null())
@@ -361,11 +372,48 @@ webhook = {{ url = {{ env = "HOOK_URL" }}, secret = {{ env = "HOOK_SECRET" }} }}
     service.send("report").unwrap();
 
     let bundle = only_bundle(&archive);
-    let on_linux = views::leakhound(&["triage", views::text(&bundle), "--format", "json"]);
-    let again = diagnosis(&on_linux);
+    let again = on_linux(&["triage", &bundle.display().to_string(), "--format", "json"]);
+    let again = diagnosis(&again);
     assert_eq!(again["findings"][0]["culprit"], first["culprit"], "{log}");
     assert_eq!(
         again["findings"][0]["explained_bytes"],
         first["explained_bytes"]
     );
+}
+
+#[test]
+fn the_service_is_installed_started_stopped_and_removed() {
+    let program = windows_program::get().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let service = |words: &[&str]| {
+        let output = on_windows(&program, &[&["service"], words].concat());
+        (output.status.code(), said(&output))
+    };
+    // What an earlier run that was killed may have left.
+    service(&["stop"]);
+    service(&["uninstall"]);
+
+    let bad = folder.path().join("bad.toml");
+    std::fs::write(&bad, "[archive]\nlocatoin = 'x'\n").unwrap();
+    let (code, text) = service(&["install", "--config", &WindowsProgram::path(&bad)]);
+    assert_eq!(code, Some(2), "{text}");
+    let (code, text) = service(&["start"]);
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("is it installed"), "{text}");
+
+    let config = configuration(folder.path(), "");
+    let (code, text) = service(&["install", "--config", &config]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = service(&["start"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("Running"), "{text}");
+    // The agent has opened its archive.
+    assert!(folder.path().join("archive").join("state.db").is_file());
+    let (code, text) = service(&["stop"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("Stopped"), "{text}");
+    let (code, text) = service(&["uninstall"]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = service(&["start"]);
+    assert_eq!(code, Some(3), "{text}");
 }

@@ -43,7 +43,7 @@ pub mod trigger;
 pub mod vigil;
 #[cfg(any(target_os = "linux", windows))]
 mod watcher;
-#[cfg(windows)]
+#[cfg(any(windows, test))]
 pub mod windows;
 
 #[cfg(any(target_os = "linux", windows))]

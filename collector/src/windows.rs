@@ -5,18 +5,30 @@
 //! `priority` and `disk` for captures. The capture methods are `snapshot` (a clone of the address space, which the system
 //! makes) and `suspend` (the process stands still); both write what `dump` says through the same seal.
 //! What wine lacks is in `wine`, and nowhere else.
+//! What knows only the format (`minidump`, `pages`) is tested on every system.
 
+#[cfg(windows)]
 pub(crate) mod commit;
+#[cfg(windows)]
 pub(crate) mod dbghelp;
+#[cfg(windows)]
 pub(crate) mod dump;
+#[cfg(windows)]
 pub(crate) mod import;
+#[cfg(windows)]
 mod let_go;
 pub(crate) mod minidump;
 pub(crate) mod pages;
+#[cfg(windows)]
 pub(crate) mod pss;
+#[cfg(windows)]
 pub(crate) mod snapshot;
+#[cfg(windows)]
 pub(crate) mod suspend;
+#[cfg(windows)]
 pub(crate) mod times;
+#[cfg(windows)]
 pub(crate) mod wine;
 
+#[cfg(windows)]
 pub use let_go::{ARGUMENT as LET_GO_ARGUMENT, serve as let_go};

@@ -2,7 +2,8 @@
 //!
 //! What it writes is taken by its I/O callbacks and never reaches a disk (learn.microsoft.com, `MINIDUMP_CALLBACK_TYPE`,
 //! `MINIDUMP_IO_CALLBACK`): `IoStart` is answered with S_FALSE ("use the callbacks"), `IoWriteAll` brings bytes for an offset,
-//! `IoFinish` ends. `IsProcessSnapshot` is answered with S_FALSE when the handle is one of a snapshot.
+//! `IoFinish` ends. `IsProcessSnapshot` is answered with S_FALSE when the handle is one of a snapshot. For each thread it asks what
+//! to write (`MINIDUMP_THREAD_CALLBACK`, `THREAD_WRITE_FLAGS`): everything but its stack, which comes with the memory.
 
 use super::wine;
 use std::ffi::c_void;
@@ -12,7 +13,8 @@ use windows_sys::Win32::System::Diagnostics::Debug::{
     IoFinishCallback, IoStartCallback, IoWriteAllCallback, IsProcessSnapshotCallback,
     MINIDUMP_CALLBACK_INFORMATION, MINIDUMP_CALLBACK_INPUT, MINIDUMP_CALLBACK_OUTPUT,
     MINIDUMP_TYPE, MiniDumpIgnoreInaccessibleMemory, MiniDumpWithHandleData,
-    MiniDumpWithThreadInfo, MiniDumpWithUnloadedModules, MiniDumpWriteDump,
+    MiniDumpWithThreadInfo, MiniDumpWithUnloadedModules, MiniDumpWriteDump, ThreadCallback,
+    ThreadExCallback, ThreadWriteInstructionWindow, ThreadWriteStack,
 };
 use windows_sys::core::BOOL;
 
@@ -108,12 +110,20 @@ unsafe extern "system" fn callback(
     // SAFETY: the writer passes both structures; they may lie unaligned.
     let input = unsafe { input.read_unaligned() };
     let answer = |status| {
-        // SAFETY: as above; every callback answered here is answered by its status.
+        // SAFETY: as above; every callback that gets this answer is answered by its status.
         unsafe { (&raw mut (*output).Anonymous.Status).write_unaligned(status) };
     };
     #[allow(non_upper_case_globals, reason = "constants as the header spells them")]
     match input.CallbackType.cast_signed() {
         IsProcessSnapshotCallback if description.is_snapshot => answer(S_FALSE),
+        ThreadCallback | ThreadExCallback => {
+            let memory = (ThreadWriteStack | ThreadWriteInstructionWindow).cast_unsigned();
+            // SAFETY: the writer passes what it is about to write, and takes what is left of it.
+            unsafe {
+                let flags = &raw mut (*output).Anonymous.ThreadWriteFlags;
+                flags.write_unaligned(flags.read_unaligned() & !memory);
+            }
+        }
         IoStartCallback => answer(S_FALSE),
         IoFinishCallback => answer(S_OK),
         IoWriteAllCallback => {
@@ -127,7 +137,7 @@ unsafe extern "system" fn callback(
             }
             answer(S_OK);
         }
-        // Threads and modules are taken as the writer has them.
+        // Modules and the rest are taken as the writer has them.
         _ => {}
     }
     1

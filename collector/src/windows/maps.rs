@@ -4,7 +4,7 @@ use super::Mapping;
 use crate::discover::identity;
 use leakhound_archive::manifest::MapEntry;
 use leakhound_dump::Limits;
-use leakhound_dump::live::{COMMIT, IMAGE, PRIVATE, PageRange};
+use leakhound_dump::page_range::{COMMIT, IMAGE, PRIVATE, PageRange};
 use std::collections::BTreeMap;
 use std::io;
 

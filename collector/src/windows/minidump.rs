@@ -5,7 +5,7 @@
 //! the address map and the list of memory ranges, and last the memory, in order. Structures: minidumpapiset.h
 //! (learn.microsoft.com, `MINIDUMP_HEADER`, `MINIDUMP_DIRECTORY`, `MINIDUMP_MEMORY_INFO_LIST`, `MINIDUMP_MEMORY64_LIST`).
 
-use leakhound_dump::live::PageRange;
+use leakhound_dump::page_range::PageRange;
 use std::ops::Range;
 
 const SIGNATURE: &[u8; 4] = b"MDMP";
@@ -137,4 +137,86 @@ fn align(out: &mut Vec<u8>) -> usize {
 
 fn number(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use leakhound_archive::read_at::PlainFile;
+    use leakhound_dump::page_range::{COMMIT, PRIVATE};
+    use std::sync::Arc;
+
+    const SYSTEM_INFO: u32 = 7;
+
+    /// What a writer says: the system, and a memory list with one stack.
+    fn described() -> Vec<u8> {
+        let mut dump = b"MDMP".to_vec();
+        // Version, streams, directory, check sum, time.
+        for word in [0xa793_u32, 3, 32, 9, 0] {
+            dump.extend_from_slice(&word.to_le_bytes());
+        }
+        put(&mut dump, &[0]);
+        for word in [SYSTEM_INFO, 56, 68, MEMORY_LIST, 20, 124, UNUSED, 0, 0] {
+            dump.extend_from_slice(&word.to_le_bytes());
+        }
+        // PROCESSOR_ARCHITECTURE_AMD64.
+        dump.extend_from_slice(&9_u16.to_le_bytes());
+        dump.resize(124, 0);
+        dump.extend_from_slice(&1_u32.to_le_bytes());
+        put(&mut dump, &[0x7000]);
+        for word in [16_u32, 144] {
+            dump.extend_from_slice(&word.to_le_bytes());
+        }
+        dump.resize(161, 0xee);
+        dump
+    }
+
+    #[test]
+    fn a_dump_reads_back_with_our_memory_in_the_place_of_the_writers() {
+        let page = |start| PageRange {
+            start,
+            end: start + 0x1000,
+            allocation: start,
+            allocation_protect: 4,
+            state: COMMIT,
+            protect: 4,
+            kind: PRIVATE,
+        };
+        let map = [page(0x1_0000), page(0x2_0000)];
+        let mut dump = head(
+            &described(),
+            &map,
+            &[0x1_0000..0x1_1000, 0x2_0000..0x2_1000],
+        )
+        .unwrap();
+        dump.extend_from_slice(&[0x11; 0x1000]);
+        dump.extend_from_slice(&[0x22; 0x1000]);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.dmp");
+        std::fs::write(&file, &dump).unwrap();
+        let image = leakhound_dump::open(Arc::new(PlainFile::open(&file).unwrap())).unwrap();
+        let mut found = [0; 0x1001];
+        assert_eq!(image.memory.read(0x1_0000, &mut found), 0x1000);
+        assert_eq!(found[..0x1000], [0x11; 0x1000]);
+        assert_eq!(image.memory.read(0x2_0800, &mut found), 0x800);
+        assert_eq!(found[..0x800], [0x22; 0x800]);
+        assert_eq!(image.memory.read(0x7000, &mut found), 0);
+        assert_eq!(image.address_map.len(), 2);
+        assert!(
+            image
+                .address_map
+                .iter()
+                .all(|range| range.write && range.committed)
+        );
+    }
+
+    #[test]
+    fn what_is_no_minidump_is_refused() {
+        assert!(head(b"", &[], &[]).is_err());
+        assert!(head(&[0; 64], &[], &[]).is_err());
+        let mut cut = described();
+        cut.truncate(90);
+        assert!(head(&cut, &[], &[]).unwrap_err().contains("ends before"));
+    }
 }

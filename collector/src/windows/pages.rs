@@ -5,13 +5,15 @@
 //! headers: code lies unchanged in the files. *Full*: every page that can be read.
 
 use crate::capture::Content;
-use leakhound_dump::live::{COMMIT, IMAGE, MAPPED, PRIVATE, PageRange};
+use leakhound_dump::page_range::{COMMIT, IMAGE, MAPPED, PRIVATE, PageRange};
 use leakhound_dump::{Memory, MemoryExt};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use windows_sys::Win32::System::Memory::{PAGE_GUARD, PAGE_NOACCESS};
 
 const PAGE: u64 = 4096;
+/// `PAGE_NOACCESS`, `PAGE_GUARD` of winnt.h.
+const PAGE_NOACCESS: u32 = 0x01;
+const PAGE_GUARD: u32 = 0x100;
 /// Metadata larger than this is not believed.
 const MAX_METADATA: u64 = 256 << 20;
 /// `Magic` of the optional headers of 32- and 64-bit images.

@@ -3,8 +3,9 @@
 //! | Windows | wine 8 | what is done instead |
 //! |---|---|---|
 //! | `PssCaptureSnapshot` (learn.microsoft.com/windows/win32/api/processsnapshot/nf-processsnapshot-psscapturesnapshot) | not there | [`super::suspend`], as on a Windows before 8.1 |
-//! | `MINIDUMP_CALLBACK_TYPE`: `IoStartCallback`, `IoWriteAllCallback`, `IoFinishCallback` (learn.microsoft.com/windows/win32/api/minidumpapiset/ne-minidumpapiset-minidump_callback_type) | never called: `MiniDumpWriteDump` writes to the file alone | the description, which holds the top of each stack and no other memory, goes through a file that is deleted when it is closed |
+//! | `MINIDUMP_CALLBACK_TYPE`: `IoStartCallback`, `IoWriteAllCallback`, `IoFinishCallback` (learn.microsoft.com/windows/win32/api/minidumpapiset/ne-minidumpapiset-minidump_callback_type) | never called: `MiniDumpWriteDump` writes to the file alone | the description, which holds no memory of the process, goes through a file that is deleted when it is closed |
 //! | `PROCESS_MEMORY_COUNTERS_EX.PrivateUsage`, `GetProcessHandleCount` (learn.microsoft.com/windows/win32/api/psapi/ns-psapi-process_memory_counters_ex) of another process | 0 | a zero is taken for unknown |
+//! | `ChangeServiceConfig2` with `SERVICE_CONFIG_FAILURE_ACTIONS` (learn.microsoft.com/windows/win32/api/winsvc/nf-winsvc-changeserviceconfig2w) | refused | `leakhound service install` warns that the service is not started again when it fails |
 //! | `VirtualQueryEx` (learn.microsoft.com/windows/win32/api/memoryapi/nf-memoryapi-virtualqueryex) of a process that stands still | answered by the process itself, so never | the address map is asked for just before |
 
 use super::dbghelp::{self, Description};

@@ -22,7 +22,7 @@ const C_COMPILER: &str = "x86_64-w64-mingw32-gcc";
 const CPP_COMPILER: &str = "x86_64-w64-mingw32-g++";
 const TARGET: &str = "x86_64-pc-windows-gnu";
 /// Crates that the development profile optimizes for tests on large heaps; here their build takes longer than what they do.
-const PLAIN: [&str; 3] = ["leakhound-collector", "leakhound-rules", "leakhound-triage"];
+const PLAIN: [&str; 2] = ["leakhound-collector", "leakhound-triage"];
 /// One function that Windows has and wine 8 lacks: the standard library's source of random numbers.
 const RANDOM: &str = include_str!("../assets/bcryptprimitives.c");
 

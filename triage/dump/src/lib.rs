@@ -34,7 +34,7 @@ pub mod memory;
 pub mod minidump;
 pub mod module_files;
 pub mod overlay;
-mod page_range;
+pub mod page_range;
 pub mod pe;
 pub mod peb;
 mod relocated;

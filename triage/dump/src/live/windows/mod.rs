@@ -36,7 +36,7 @@ use crate::limits::{Limits, admit};
 use crate::live_options::LiveOptions;
 use crate::memory::{Memory, Region};
 use crate::module_files::{FileSearch, ModuleFiles};
-pub use crate::page_range::{COMMIT, IMAGE, MAPPED, PRIVATE, PageRange};
+use crate::page_range::PageRange;
 
 /// Most that one call is asked for.
 const CHUNK_BYTES: usize = 1 << 20;

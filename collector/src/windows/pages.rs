@@ -150,7 +150,7 @@ mod tests {
     /// A managed image: headers, CLI header in its second page, metadata in its fourth.
     fn memory() -> SyntheticMemory {
         let mut memory = SyntheticMemory::new();
-        memory.map(MODULE, 6 * PAGE);
+        memory.map(MODULE, 6 * PAGE as usize);
         memory.put(MODULE, b"MZ");
         memory.put(MODULE + 0x3c, &0x80_u32.to_le_bytes());
         memory.put(MODULE + 0x80, b"PE\0\0");

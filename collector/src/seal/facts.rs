@@ -90,7 +90,10 @@ pub(super) fn take(
     _: &Cancel,
     _: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Taken, CaptureError> {
-    Err(no_method(&request.target, "which is built for Linux on x86-64 only"))
+    Err(no_method(
+        &request.target,
+        "which is built for Linux on x86-64 only",
+    ))
 }
 
 /// What a walk would cost.

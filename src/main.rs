@@ -17,6 +17,8 @@ mod procdump;
 mod rerun;
 mod rules;
 mod run;
+#[cfg(windows)]
+mod service;
 mod telemetry;
 mod terminal;
 mod triage;
@@ -64,6 +66,9 @@ enum Command {
     Run(run::Args),
     /// Live values, and which triggers would fire; captures nothing
     Watch(watch::Args),
+    /// The agent as a Windows service: install, start, stop, uninstall
+    #[cfg(windows)]
+    Service(service::Args),
     /// Capture a running process now
     Capture(capture::Args),
     /// Diagnose a dump: what holds the memory, and what to do
@@ -86,6 +91,25 @@ enum Command {
     Demo(demo::Args),
 }
 
+/// This same program as the one that lets a stopped target go when the first one dies.
+#[cfg(windows)]
+fn let_go() -> Option<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    let is_meant = arguments.next()? == leakhound_collector::windows::LET_GO_ARGUMENT;
+    is_meant.then(|| ExitCode::from(leakhound_collector::windows::let_go(arguments)))
+}
+
+fn start_log(cli: &Cli) -> anyhow::Result<()> {
+    #[cfg(windows)]
+    if let Command::Service(args) = &cli.command
+        && args.is_service()
+    {
+        return service::log(cli.log.as_deref());
+    }
+    let agent = matches!(cli.command, Command::Run(_));
+    telemetry::start(cli.log.as_deref(), cli.log_json, agent)
+}
+
 fn main() -> ExitCode {
     // The parser child is this same program; it must not read arguments, open logs or start threads it does not need.
     if std::env::args_os().nth(1).as_deref()
@@ -95,6 +119,10 @@ fn main() -> ExitCode {
     {
         return ExitCode::from(leakhound_triage::child::serve());
     }
+    #[cfg(windows)]
+    if let Some(exit) = let_go() {
+        return exit;
+    }
     let arguments = match procdump::translate(std::env::args_os().collect()) {
         Ok(arguments) => arguments,
         Err(failure) => {
@@ -103,14 +131,15 @@ fn main() -> ExitCode {
         }
     };
     let cli = Cli::parse_from(arguments);
-    let agent = matches!(cli.command, Command::Run(_));
-    if let Err(problem) = telemetry::start(cli.log.as_deref(), cli.log_json, agent) {
+    if let Err(problem) = start_log(&cli) {
         eprintln!("error: {problem}");
         return Exit::Usage.into();
     }
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Watch(args) => watch::run(&args),
+        #[cfg(windows)]
+        Command::Service(args) => service::run(&args),
         Command::Capture(args) => capture::run(&args),
         Command::Triage(args) => triage::run(&args),
         Command::Heap(args) => heap::run(&args),

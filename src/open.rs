@@ -11,7 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where the agent's configuration lies when nobody says.
+#[cfg(not(windows))]
 pub const DEFAULT_CONFIG: &str = "/etc/leakhound/leakhound.toml";
+/// Where the agent's configuration lies when nobody says.
+#[cfg(windows)]
+pub const DEFAULT_CONFIG: &str = r"C:\ProgramData\Leakhound\leakhound.toml";
 /// More rule files than this in one folder is a wrong folder.
 const RULE_FILES_LIMIT: usize = 2_000;
 /// A rule is a page of text.
@@ -154,6 +158,21 @@ pub async fn stop_signal() {
         if let Ok(mut term) = signal(SignalKind::terminate()) {
             tokio::select! {
                 _ = term.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    #[cfg(windows)]
+    {
+        use tokio::signal::windows::{ctrl_break, ctrl_close, ctrl_shutdown};
+        if let (Ok(mut interrupt), Ok(mut close), Ok(mut shutdown)) =
+            (ctrl_break(), ctrl_close(), ctrl_shutdown())
+        {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = close.recv() => {}
+                _ = shutdown.recv() => {}
                 _ = tokio::signal::ctrl_c() => {}
             }
             return;

@@ -79,11 +79,27 @@ impl Good {
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
-    let good = Good::load(&args.config.config)?;
+    let config = &args.config.config;
     if args.check {
-        println!("{} is valid", args.config.config.display());
+        check(config)?;
+        println!("{} is valid", config.display());
         return Ok(Exit::Ok);
     }
+    agent(config, open::stop_signal(), || {})
+}
+
+/// Checks the configuration and the rules.
+pub fn check(config: &Path) -> Result<(), Failure> {
+    Good::load(config).map(drop)
+}
+
+/// Works until `stop`; says that it does by calling `ready`.
+pub fn agent(
+    config: &Path,
+    stop: impl Future<Output = ()>,
+    ready: impl FnOnce(),
+) -> Result<Exit, Failure> {
+    let good = Good::load(config)?;
     let archive = Arc::new(Archive::open_or_create(&good.config.archive.location).or_input()?);
     let swept = archive.sweep().or_input()?;
     tracing::debug!(?swept, "Leftovers of earlier runs are swept");
@@ -93,7 +109,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .or_input()?;
-    runtime.block_on(serve(&args.config.config, good, archive, state))
+    runtime.block_on(serve(config, good, archive, state, stop, ready))
 }
 
 async fn serve(
@@ -101,6 +117,8 @@ async fn serve(
     good: Good,
     archive: Arc<Archive>,
     state: State,
+    stop: impl Future<Output = ()>,
+    ready: impl FnOnce(),
 ) -> Result<Exit, Failure> {
     let shutdown = CancellationToken::new();
     let queue = Arc::new(Queue::open(state.clone()).or_input()?);
@@ -134,10 +152,11 @@ async fn serve(
         destinations = good.config.notify.len(),
         "Leakhound is watching"
     );
+    ready();
     let pulse = tokio::spawn(pulse(shutdown.clone()));
 
     let result = tokio::select! {
-        () = open::stop_signal() => {
+        () = stop => {
             tracing::info!("Stopping: captures get a moment to finish, then their targets are let go");
             Ok(Exit::Ok)
         }

@@ -6,13 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts logging. The agent logs what it does; one-shot commands only what went wrong.
 pub fn start(filter: Option<&str>, json: bool, agent: bool) -> anyhow::Result<()> {
-    let default = if agent { "info" } else { "warn" };
-    let filter = EnvFilter::try_new(filter.unwrap_or(default)).with_context(|| {
-        format!(
-            "--log {}: not a log filter; say error, warn, info, debug or trace",
-            filter.unwrap_or_default()
-        )
-    })?;
+    let filter = parse(filter, if agent { "info" } else { "warn" })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -23,4 +17,30 @@ pub fn start(filter: Option<&str>, json: bool, agent: bool) -> anyhow::Result<()
         builder.with_target(false).try_init()
     };
     started.map_err(|e| anyhow::anyhow!("cannot start logging: {e}"))
+}
+
+/// Starts logging into something that knows time and level of an entry itself.
+#[cfg(windows)]
+pub fn start_into<W>(filter: Option<&str>, writer: W) -> anyhow::Result<()>
+where
+    W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static,
+{
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(parse(filter, "info")?)
+        .with_writer(writer)
+        .with_ansi(false)
+        .with_target(false)
+        .with_level(false)
+        .without_time()
+        .try_init();
+    started.map_err(|e| anyhow::anyhow!("cannot start logging: {e}"))
+}
+
+fn parse(filter: Option<&str>, default: &str) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(filter.unwrap_or(default)).with_context(|| {
+        format!(
+            "--log {}: not a log filter; say error, warn, info, debug or trace",
+            filter.unwrap_or_default()
+        )
+    })
 }

@@ -6,6 +6,7 @@
 //! so that originals that stay are not taken twice.
 
 mod file_name;
+#[cfg_attr(windows, path = "windows/writers.rs")]
 mod writers;
 
 use crate::config::{AdoptConfig, CaptureConfig, Original};

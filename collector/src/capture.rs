@@ -9,18 +9,20 @@ pub mod core_file;
 pub(crate) mod core_writer;
 mod error;
 pub mod estimate;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub(crate) mod gc_gate;
 pub mod headroom;
 #[cfg(target_os = "linux")]
 pub mod ipc;
 #[cfg(target_os = "linux")]
 pub(crate) mod managed_image;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
+#[cfg_attr(windows, path = "windows/slot.rs")]
 pub mod node;
 #[cfg(target_os = "linux")]
 pub mod plan;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
+#[cfg_attr(windows, path = "windows/priority.rs")]
 pub mod priority;
 #[cfg(target_os = "linux")]
 pub(crate) mod ptrace;
@@ -265,7 +267,16 @@ pub static METHODS: &[(MethodChoice, &dyn CaptureMethod)] = &[
     (MethodChoice::Runtime, &runtime::RuntimeDump),
 ];
 /// Every method, the preferred one first.
-#[cfg(not(target_os = "linux"))]
+#[cfg(windows)]
+pub static METHODS: &[(MethodChoice, &dyn CaptureMethod)] = &[
+    (MethodChoice::Snapshot, &crate::windows::snapshot::Snapshot),
+    (
+        MethodChoice::StopAndStream,
+        &crate::windows::suspend::StopAndStream,
+    ),
+];
+/// Every method, the preferred one first.
+#[cfg(not(any(target_os = "linux", windows)))]
 pub static METHODS: &[(MethodChoice, &dyn CaptureMethod)] = &[];
 
 /// Whether any method can serve a kind.

@@ -5,16 +5,19 @@
 //! runtime or open its socket only after a while. Runtimes that come later still are found by their sockets,
 //! which are listed twice a minute.
 
+#[cfg_attr(windows, path = "windows/identity.rs")]
 pub mod identity;
 pub mod matcher;
+pub(crate) mod naming;
+#[cfg_attr(windows, path = "windows/single_file.rs")]
 mod single_file;
+#[cfg_attr(windows, path = "windows/socket.rs")]
 mod socket;
 
 pub use single_file::SingleFileCache;
 
 use crate::identity::Identity;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -60,12 +63,12 @@ impl Discovery {
         // A socket appears when the runtime is up, which may be long after the process started.
         let is_thorough = self.passes.is_multiple_of(SOCKETS_EVERY);
         let sockets: BTreeSet<u32> = if is_thorough {
-            socket::ids(Path::new("/tmp")).collect()
+            socket::ids(Path::new(socket::FOLDER)).collect()
         } else {
             BTreeSet::new()
         };
         self.passes = self.passes.wrapping_add(1);
-        for pid in process_ids() {
+        for pid in identity::process_ids() {
             seen.insert(pid);
             if let Some(known) = self.known.get_mut(&pid) {
                 let new_socket = sockets.contains(&pid) && known.identity.dotnet.is_none();
@@ -149,22 +152,11 @@ fn wanted(identity: &Identity) -> bool {
     identity.pid > 1 && identity.pid != std::process::id()
 }
 
-/// All process ids, ascending.
-fn process_ids() -> Vec<u32> {
-    let mut ids: Vec<u32> = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
-    ids.sort_unstable();
-    ids
-}
-
 /// Every process now, .NET or not, as `leakhound ps` and one-shot commands need it.
 #[must_use]
 pub fn all() -> Vec<Identity> {
     let mut cache = SingleFileCache::default();
-    process_ids()
+    identity::process_ids()
         .into_iter()
         .filter_map(|pid| identity::read(pid, &mut cache).ok())
         .filter(wanted)

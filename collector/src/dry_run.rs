@@ -204,7 +204,7 @@ impl DryRun {
         let opened = Target::open(identity, index, name.clone(), plan, &mut self.sampler, now);
         let mut target = match opened {
             Ok(target) => target,
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return,
+            Err(error) if crate::discover::identity::is_gone(&error) => return,
             Err(error) => {
                 let sentence =
                     format!("Process {pid} matches service `{name}` but cannot be read: {error}.");

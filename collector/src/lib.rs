@@ -7,43 +7,45 @@
 //! Invariant: this crate never walks a heap; the process beside production stays small.
 //! Invariant: whatever happens to this program, no target is left stopped.
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub mod adopt;
 pub mod budget;
 pub mod capture;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub mod collector;
 pub mod config;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub mod discover;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub mod doctor;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub mod dry_run;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub mod history;
 pub mod identity;
 pub mod mask;
 #[cfg(target_os = "linux")]
 pub mod modules;
 pub mod pair;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub mod peek;
 pub mod proc_maps;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub mod sample;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub mod seal;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub mod siblings;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 mod target;
 pub mod trigger;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub mod vigil;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 mod watcher;
+#[cfg(any(windows, test))]
+pub mod windows;
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub use collector::{Collector, CollectorError, Event};
 pub use config::{Config, ConfigError, ServiceConfig};

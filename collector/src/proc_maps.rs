@@ -185,6 +185,12 @@ fn detail(mapping: &mut Mapping, key: &str, value: &str) {
     }
 }
 
+#[cfg(windows)]
+#[path = "windows/maps.rs"]
+mod windows;
+#[cfg(windows)]
+pub use windows::of_process;
+
 /// All mappings of a process with their sizes.
 ///
 /// # Errors

@@ -188,7 +188,7 @@ pub fn forecast(place: Place<'_>, target: &Identity, kind: Kind) -> Result<Forec
     match Content::of(kind) {
         Some(content) => dump::forecast(place, target, content),
         None => facts::cost(place, target).map(|cost| Forecast {
-            method: capture::snapshot::NAME,
+            method: facts::METHOD,
             cost,
             reasons: Vec::new(),
         }),
@@ -275,7 +275,13 @@ fn describe(request: &Request, kind: Kind, method: &str, captured: &Captured) ->
 /// The name of this node: Service Fabric's when it runs there, else the host name.
 #[must_use]
 pub fn node_name() -> String {
-    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let host = || {
+        if cfg!(windows) {
+            std::env::var("COMPUTERNAME").ok()
+        } else {
+            std::fs::read_to_string("/proc/sys/kernel/hostname").ok()
+        }
+    };
     std::env::var("Fabric_NodeName")
         .ok()
         .filter(|n| !n.is_empty())

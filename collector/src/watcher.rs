@@ -4,7 +4,7 @@ use crate::budget::{Budget, Part, Ticket, Wait};
 use crate::capture::{self, Cancel, Walker};
 use crate::collector::{CollectorError, Event};
 use crate::config::{Config, Pair};
-use crate::discover::{Discovery, matcher};
+use crate::discover::{Discovery, identity, matcher};
 use crate::history::{HistoryStore, ServiceHistory};
 use crate::identity::Identity;
 use crate::pair::{Pairs, Pending};
@@ -201,7 +201,7 @@ impl Watcher {
             now,
         ) {
             Ok(target) => target,
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return,
+            Err(error) if identity::is_gone(&error) => return,
             Err(error) => {
                 warn!(pid, service = %name, %error, "The process matches a service but cannot be read");
                 return;
@@ -670,7 +670,7 @@ impl Watcher {
 
 /// Has services reap the snapshots of a collector that was killed. In a thread of its own: nobody waits for it.
 fn clean_up() {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     {
         use crate::capture::{node, snapshot::reap};
         let work = || {

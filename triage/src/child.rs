@@ -7,6 +7,8 @@
 //! kernel) when the parent dies.
 
 mod guard;
+#[cfg(windows)]
+mod job;
 mod serve;
 
 use crate::explore::table::{Cell, Row, Table};
@@ -299,7 +301,12 @@ fn run(
         program: program.clone(),
         source,
     };
+    #[cfg(windows)]
+    job::without_window(&mut command);
     let mut child = command.spawn().map_err(spawn_error)?;
+    // Before the request is written, which the child waits for: it reads nothing outside of its job.
+    #[cfg(windows)]
+    let _job = job::Job::confine(&child, request.memory_limit_bytes);
     let mut stdin = child.stdin.take();
     let stdout = child.stdout.take();
     let stderr = child.stderr.take();

@@ -19,6 +19,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Creates a folder that only its owner may enter; an existing one is left as it is.
 pub(crate) fn private_folder(path: &Path) -> Result<()> {
+    #[cfg_attr(not(unix), allow(unused_mut, reason = "only unix has modes"))]
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
@@ -178,7 +179,13 @@ fn free_bytes_of_existing(path: &Path) -> Option<u64> {
     Some((stats.f_bavail as u64).saturating_mul(stats.f_frsize as u64))
 }
 
-#[cfg(not(unix))]
-fn free_bytes_of_existing(_path: &Path) -> Option<u64> {
-    None
+#[cfg(windows)]
+fn free_bytes_of_existing(path: &Path) -> Option<u64> {
+    use std::os::windows::ffi::OsStrExt;
+    use windows_sys::Win32::Storage::FileSystem::GetDiskFreeSpaceExW;
+    let path: Vec<u16> = path.as_os_str().encode_wide().chain([0]).collect();
+    let (mut free, unused) = (0, std::ptr::null_mut());
+    // SAFETY: `path` ends in NUL; the number outlives the call.
+    let ok = unsafe { GetDiskFreeSpaceExW(path.as_ptr(), &raw mut free, unused, unused) };
+    (ok != 0).then_some(free)
 }

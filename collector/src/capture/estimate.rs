@@ -111,11 +111,17 @@ pub fn disk(folder: &Path) -> io::Result<(u64, u64)> {
     ))
 }
 
+#[cfg(windows)]
+#[path = "../windows/disk.rs"]
+mod volume;
+#[cfg(windows)]
+pub use volume::disk;
+
 /// Free bytes that would be missing: 0 when the need fits and the reserve stays.
 ///
 /// # Errors
 /// The folder is not there.
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub fn room(folder: &Path, needed: u64, reserve: Reserve) -> io::Result<Room> {
     let (free, total) = disk(folder)?;
     let reserve = reserve.on(total);

@@ -1,8 +1,8 @@
 //! `/proc/PID` to [`Identity`].
 
+use super::naming;
 use super::single_file::SingleFileCache;
 use crate::identity::{DotNet, Identity};
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -29,6 +29,27 @@ pub(crate) fn stat_field(stat: &str, number: usize) -> Option<&str> {
         .nth(number.checked_sub(3)?)
 }
 
+/// The error of a process that is gone.
+pub(crate) fn gone() -> io::Error {
+    io::Error::from_raw_os_error(libc::ESRCH)
+}
+
+/// Whether an error says that the process is gone.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// All process ids, ascending.
+pub(super) fn process_ids() -> Vec<u32> {
+    let mut ids: Vec<u32> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    ids.sort_unstable();
+    ids
+}
+
 /// True while the process has memory: not gone, not a zombie.
 #[must_use]
 pub fn is_alive(pid: u32) -> bool {
@@ -45,7 +66,7 @@ pub fn read(pid: u32, cache: &mut SingleFileCache) -> io::Result<Identity> {
     let start_ticks = start_ticks(pid)?;
     let executable = fs::read_link(root.join("exe")).ok();
     let arguments = list(&root.join("cmdline"));
-    let environment = kept_environment(&list(&root.join("environ")));
+    let environment = naming::kept_environment(&list(&root.join("environ")));
     let comm = fs::read_to_string(root.join("comm"))
         .unwrap_or_default()
         .trim_end()
@@ -65,7 +86,7 @@ pub fn read(pid: u32, cache: &mut SingleFileCache) -> io::Result<Identity> {
         pid,
         start_ticks,
         started_ms: started_ms(start_ticks),
-        name: name_of(&arguments, executable.as_deref(), &comm),
+        name: naming::name_of(&arguments, executable.as_deref(), &comm),
         comm,
         executable,
         arguments,
@@ -121,48 +142,6 @@ fn list(path: &Path) -> Vec<String> {
         .collect()
 }
 
-fn kept_environment(all: &[String]) -> BTreeMap<String, String> {
-    all.iter()
-        .filter_map(|pair| pair.split_once('='))
-        .filter(|(name, _)| {
-            ["DOTNET_", "COMPlus_", "Fabric_"]
-                .iter()
-                .any(|p| name.starts_with(p))
-                || *name == "TMPDIR"
-        })
-        .map(|(name, value)| {
-            let value = if crate::mask::is_secret_name(name) {
-                "***".to_owned()
-            } else {
-                crate::mask::value(value)
-            };
-            (name.to_owned(), value)
-        })
-        .collect()
-}
-
-/// `Shop.Cart` of `dotnet /app/Shop.Cart.dll`, else the executable's file name, else `comm`.
-fn name_of(arguments: &[String], executable: Option<&Path>, comm: &str) -> String {
-    let file_name = |p: &Path| p.file_name().and_then(|n| n.to_str()).map(str::to_owned);
-    let host = executable.and_then(file_name).unwrap_or_default();
-    let host = host.trim_end_matches(" (deleted)");
-    if host == "dotnet" {
-        // `dotnet [host options] X.dll [arguments]`, or `dotnet exec … X.dll`.
-        let assembly = arguments.iter().skip(1).find(|a| {
-            let a = a.to_ascii_lowercase();
-            !a.starts_with('-') && (a.ends_with(".dll") || a.ends_with(".exe"))
-        });
-        if let Some(stem) = assembly.and_then(|a| Path::new(a).file_stem()?.to_str()) {
-            return stem.to_owned();
-        }
-    }
-    if host.is_empty() {
-        comm.to_owned()
-    } else {
-        host.to_owned()
-    }
-}
-
 /// Numbers of a line of `status`.
 fn status_words(status: &str, key: &str) -> Vec<u32> {
     let line = status
@@ -216,31 +195,6 @@ pub(crate) fn ticks_per_second() -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    fn name(arguments: &[&str], executable: &str) -> String {
-        let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
-        name_of(&arguments, Some(Path::new(executable)), "comm")
-    }
-
-    #[test]
-    fn the_assembly_names_a_framework_dependent_service() {
-        assert_eq!(
-            name(
-                &["dotnet", "/app/Shop.Cart.dll", "--x.dll"],
-                "/usr/bin/dotnet"
-            ),
-            "Shop.Cart"
-        );
-        assert_eq!(
-            name(
-                &["dotnet", "exec", "--depsfile", "a.json", "Web.dll"],
-                "/d/dotnet"
-            ),
-            "Web"
-        );
-        assert_eq!(name(&["/app/Worker", "a.dll"], "/app/Worker"), "Worker");
-        assert_eq!(name(&["dotnet", "--version"], "/d/dotnet"), "dotnet");
-    }
 
     #[test]
     fn cgroups_of_both_versions_are_found() {

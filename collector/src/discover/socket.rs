@@ -4,6 +4,8 @@ use crate::identity::Identity;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Where sockets lie unless `TMPDIR` says otherwise.
+pub const FOLDER: &str = "/tmp";
 /// Names looked at in a folder for temporary files.
 const MAX_ENTRIES: usize = 100_000;
 
@@ -17,7 +19,7 @@ pub fn find(identity: &Identity, may_differ: bool) -> Option<PathBuf> {
     let temporary = identity
         .env("TMPDIR")
         .filter(|t| t.starts_with('/'))
-        .unwrap_or("/tmp");
+        .unwrap_or(FOLDER);
     let folder = PathBuf::from(format!(
         "/proc/{}/root/{}",
         identity.pid,

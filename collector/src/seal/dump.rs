@@ -9,9 +9,14 @@ use crate::capture::{
 };
 use crate::config::Kind;
 use crate::identity::Identity;
+#[cfg(target_os = "linux")]
 use crate::modules;
 use crate::proc_maps;
-use leakhound_archive::bundle::{CORE_FILE, DumpSink};
+#[cfg(not(windows))]
+use leakhound_archive::bundle::CORE_FILE as DUMP_FILE;
+use leakhound_archive::bundle::DumpSink;
+#[cfg(windows)]
+use leakhound_archive::bundle::MINIDUMP_FILE as DUMP_FILE;
 use leakhound_archive::manifest::PredictionRecord;
 use leakhound_archive::{BundleWriter, SealOptions, SealWriter, Sealed};
 use std::io::{self, Write};
@@ -33,6 +38,7 @@ pub(super) fn take(
     let pid = target.pid;
     let kind = kind_of(content);
     let (mut method, mut warnings) = capture::choose(place.config.method, content, target)?;
+    #[cfg_attr(windows, allow(unused_mut, reason = "only Linux saves modules"))]
     let (predicted, (writer, mut captured, sealed)) = loop {
         let attempt = cost(place, target, content, method).and_then(|predicted| {
             log_begin(request, kind, method.name(), &predicted);
@@ -50,16 +56,20 @@ pub(super) fn take(
         warnings.push(why);
         method = next;
     };
-    let lacks_metadata =
-        content != Content::Full && !method.keeps_metadata() && modules::are_needed(target);
-    if place.config.modules && lacks_metadata {
+    // Dumps of Windows hold the metadata.
+    #[cfg(target_os = "linux")]
+    if place.config.modules
+        && content != Content::Full
+        && !method.keeps_metadata()
+        && modules::are_needed(target)
+    {
         let problems = modules::save(&writer, pid, &captured.maps);
         captured.warnings.extend(problems);
     }
     let mut manifest = describe(request, kind, method.name(), &captured);
     manifest.predicted = Some(predicted);
     manifest.warnings.splice(0..0, warnings);
-    manifest.dump = Some(sealed.record(CORE_FILE));
+    manifest.dump = Some(sealed.record(DUMP_FILE));
     Ok(Taken { writer, manifest })
 }
 
@@ -158,7 +168,7 @@ fn write(
         ..SealOptions::default()
     };
     // Threads inherit their priority: those that compress while the target runs come after it.
-    let open = || writer.dump(CORE_FILE, &options);
+    let open = || writer.dump(DUMP_FILE, &options);
     let seal = if method.holds_target() {
         open()
     } else {

@@ -5,12 +5,14 @@ use crate::capture::{Cancel, CaptureError, Progress};
 use crate::identity::Identity;
 use leakhound_archive::manifest::PredictionRecord;
 
+/// The method whose copy is walked.
+pub(super) const METHOD: &str = "snapshot";
 /// A sheet and its diagnosis and report are at most so large.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 const SHEET_BYTES: u64 = 4 << 20;
 
 /// Has the target's heap walked.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(super) fn take(
     place: Place<'_>,
     request: &Request,
@@ -51,7 +53,7 @@ pub(super) fn take(
 }
 
 /// What a walk would cost.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(super) fn cost(place: Place<'_>, target: &Identity) -> Result<PredictionRecord, CaptureError> {
     use crate::capture::{CaptureMethod, Content, estimate, snapshot};
 
@@ -81,18 +83,21 @@ fn no_method(target: &Identity, why: &str) -> CaptureError {
 }
 
 /// Has the target's heap walked.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 pub(super) fn take(
     _: Place<'_>,
     request: &Request,
     _: &Cancel,
     _: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Taken, CaptureError> {
-    Err(no_method(&request.target, "which is built for x86-64 only"))
+    Err(no_method(
+        &request.target,
+        "which is built for Linux on x86-64 only",
+    ))
 }
 
 /// What a walk would cost.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 pub(super) fn cost(_: Place<'_>, target: &Identity) -> Result<PredictionRecord, CaptureError> {
-    Err(no_method(target, "which is built for x86-64 only"))
+    Err(no_method(target, "which is built for Linux on x86-64 only"))
 }

@@ -21,6 +21,7 @@ pub mod service;
 pub mod single_file;
 pub mod targets;
 pub mod windows;
+pub mod windows_program;
 mod wine;
 
 pub use error::Error;
@@ -29,3 +30,4 @@ pub use runtimes::{DotnetRoot, Version};
 pub use service::{Launch, Service};
 pub use targets::{App, Expectation, Target};
 pub use windows::WindowsRoot;
+pub use windows_program::WindowsProgram;

@@ -25,14 +25,16 @@ pub mod error;
 mod fields;
 pub mod image;
 pub mod limits;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
+#[cfg_attr(windows, path = "live/windows/mod.rs")]
 pub mod live;
+mod live_options;
 pub mod maps;
 pub mod memory;
 pub mod minidump;
 pub mod module_files;
 pub mod overlay;
-mod page_range;
+pub mod page_range;
 pub mod pe;
 pub mod peb;
 mod relocated;
@@ -45,7 +47,10 @@ pub use error::DumpError;
 pub use image::{AddressKind, AddressRange, Arch, MappedFile, Module, Os, ProcessImage, Thread};
 pub use limits::Limits;
 #[cfg(target_os = "linux")]
-pub use live::{LiveOptions, frozen, live, live_with};
+pub use live::frozen;
+#[cfg(any(target_os = "linux", windows))]
+pub use live::{live, live_with};
+pub use live_options::LiveOptions;
 pub use memory::{Memory, MemoryExt, Region};
 pub use module_files::{FileSearch, ModuleFile, ModuleFiles, Proof};
 pub use overlay::FileOverlay;

@@ -17,6 +17,7 @@ use crate::error::DumpError;
 use crate::fields::u64_at;
 use crate::image::{Arch, Os, ProcessImage, Thread};
 use crate::limits::{Limits, admit};
+use crate::live_options::LiveOptions;
 use crate::maps::MapLine;
 use crate::memory::{Memory, Region};
 use crate::module_files::{FileSearch, ModuleFiles};
@@ -24,27 +25,6 @@ use leakhound_archive::ReadAt;
 
 /// Most that one system call is asked for.
 const CHUNK_BYTES: usize = 1 << 20;
-
-/// How to open a live process.
-#[derive(Debug, Clone)]
-pub struct LiveOptions {
-    /// Caps.
-    pub limits: Limits,
-    /// List the threads. A peek does not need them, and a process may have thousands.
-    pub threads: bool,
-    /// Open the process's memory once and read only through that: for a reader that gives up its rights afterwards.
-    pub hold: bool,
-}
-
-impl Default for LiveOptions {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            threads: true,
-            hold: false,
-        }
-    }
-}
 
 /// Opens the running process `pid`.
 ///

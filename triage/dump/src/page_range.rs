@@ -26,6 +26,8 @@ pub struct PageRange {
     pub end: u64,
     /// First address of the allocation.
     pub allocation: u64,
+    /// `PAGE_*` that the allocation was made with.
+    pub allocation_protect: u32,
     /// [`COMMIT`] or [`RESERVE`].
     pub state: u32,
     /// `PAGE_*` now; 0 when it is not committed.

@@ -122,7 +122,7 @@ fn say(line: &Line) {
     let _ = out.write_all(&bytes).and_then(|()| out.flush());
 }
 
-/// A parser whose parent died would read on for nobody.
+/// A parser whose parent died would read on for nobody. On Windows its job ends it.
 fn die_with_parent() {
     #[cfg(target_os = "linux")]
     // SAFETY: sets a flag of the calling process only.
@@ -131,7 +131,7 @@ fn die_with_parent() {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 fn open_live(pid: u32) -> Result<ProcessImage, DumpError> {
     let options = leakhound_dump::LiveOptions {
         hold: true,
@@ -158,7 +158,7 @@ fn open_copy(walk: &WalkCopy) -> Result<ProcessImage, DumpError> {
     Err(DumpError::NoProcess { pid: walk.copy })
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 fn open_live(pid: u32) -> Result<ProcessImage, DumpError> {
     Err(DumpError::NoProcess { pid })
 }

@@ -13,7 +13,7 @@ pub(super) struct Protections {
 
 impl Protections {
     /// SizeOfHeader 0, SizeOfEntry 4, NumberOfEntries 8; entry: BaseAddress 0, AllocationBase 8,
-    /// RegionSize 24, State 32, Protect 36, Type 40.
+    /// AllocationProtect 16, RegionSize 24, State 32, Protect 36, Type 40.
     pub(super) fn parse(list: &[u8]) -> Self {
         let (Some(header), Some(entry_bytes), Some(count)) =
             (u32_at(list, 0), u32_at(list, 4), u64_at(list, 8))
@@ -28,6 +28,7 @@ impl Protections {
                 start,
                 end: start.checked_add(u64_at(e, 24)?)?,
                 allocation: u64_at(e, 8)?,
+                allocation_protect: u32_at(e, 16)?,
                 state: u32_at(e, 32)?,
                 protect: u32_at(e, 36)?,
                 kind: u32_at(e, 40)?,

@@ -91,7 +91,7 @@ pub fn processors(pid: u32) -> f64 {
 #[cfg(target_os = "linux")]
 #[must_use]
 pub fn touched_per_s(pid: u32) -> Option<f64> {
-    const MOMENT: Duration = Duration::from_millis(100);
+    const MOMENT: std::time::Duration = std::time::Duration::from_millis(100);
     /// proc(5), `clear_refs`: all pages of the process.
     const ALL_PAGES: &str = "1";
     std::fs::write(format!("/proc/{pid}/clear_refs"), ALL_PAGES).ok()?;

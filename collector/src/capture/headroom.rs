@@ -8,6 +8,8 @@
 use super::estimate::Estimate;
 use crate::proc_maps::Mapping;
 use leakhound_rules::units::format_bytes;
+#[cfg(any(target_os = "linux", test))]
+use std::time::Duration;
 
 /// Bytes that one busy processor duplicates per second at most: a fault and a copy of 4 KiB take 2 µs and more; programs
 /// do other things besides.
@@ -71,7 +73,7 @@ pub fn private_bytes(maps: &[Mapping]) -> u64 {
 #[cfg(target_os = "linux")]
 #[must_use]
 pub fn processors(pid: u32) -> f64 {
-    const MOMENT: std::time::Duration = std::time::Duration::from_millis(50);
+    const MOMENT: Duration = Duration::from_millis(50);
     let used = || {
         // Nanoseconds on a processor, as the scheduler counts them; for each thread.
         let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
@@ -124,7 +126,6 @@ pub fn available() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const GB: u64 = 1_000_000_000;
     const COST: Estimate = Estimate {

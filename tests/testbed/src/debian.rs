@@ -7,13 +7,25 @@ use std::process::Command;
 /// Installs packages, named with blanks between them. Says nothing when it fails: whoever needs them looks again and says
 /// what is missing.
 pub fn install(packages: &str) {
+    let install = command(packages);
+    run(&format!("{install} || {{ apt-get update && {install}; }}"));
+}
+
+/// The same in the newest version that there is, where an older one will not do.
+pub fn install_newest(packages: &str) {
+    run(&format!("apt-get update; {}", command(packages)));
+}
+
+fn command(packages: &str) -> String {
+    format!("apt-get install -y --no-install-recommends {packages}")
+}
+
+fn run(script: &str) {
     let Ok(_lock) = place::folder().and_then(|folder| lock(&folder, "apt")) else {
         return;
     };
-    let install = format!("apt-get install -y --no-install-recommends {packages}");
-    let script = format!("{install} || {{ apt-get update && {install}; }}");
     let _ = Command::new("sh")
-        .args(["-c", &script])
+        .args(["-c", script])
         .env("DEBIAN_FRONTEND", "noninteractive")
         .output();
 }

@@ -16,6 +16,8 @@ use std::process::Command;
 const PACKAGES: &str = "rustc-web cargo-web rust-web-src gcc-mingw-w64-x86-64 g++-mingw-w64-x86-64";
 const CARGO: &str = "/usr/bin/cargo";
 const RUSTC: &str = "/usr/bin/rustc";
+/// The oldest compiler that will do.
+const LEAST: &str = env!("CARGO_PKG_RUST_VERSION");
 /// Where the source of the standard library is when all packages are there.
 const STANDARD_LIBRARY: &str = "/usr/lib/rustlib/src/rust/library/Cargo.lock";
 const C_COMPILER: &str = "x86_64-w64-mingw32-gcc";
@@ -39,7 +41,7 @@ pub fn get() -> Result<WindowsProgram> {
     let place = place::folder()?;
     let _lock = lock(&place, "windows-program")?;
     if !is_installed() {
-        debian::install(PACKAGES);
+        debian::install_newest(PACKAGES);
     }
     if !is_installed() {
         return Err(Error::NotInstalled {
@@ -58,11 +60,27 @@ pub fn get() -> Result<WindowsProgram> {
 }
 
 fn is_installed() -> bool {
-    let runs = |program: &str| Command::new(program).arg("--version").output().is_ok();
-    Path::new(STANDARD_LIBRARY).is_file()
+    let version = |program: &str| {
+        let output = Command::new(program).arg("--version").output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let runs = |program: &str| version(program).is_some();
+    // Stable releases of Debian begin with a compiler that is too old and get newer ones later.
+    let is_new = version(RUSTC).is_some_and(|text| release(&text) >= release(LEAST));
+    is_new
+        && Path::new(STANDARD_LIBRARY).is_file()
         && [CARGO, RUSTC, C_COMPILER, CPP_COMPILER]
             .iter()
             .all(|p| runs(p))
+}
+
+/// Major and minor number of a text such as `rustc 1.96.0 (…)` or `1.91`.
+fn release(text: &str) -> Option<(u32, u32)> {
+    let number = text
+        .split(' ')
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    let mut parts = number.split('.').map(|part| part.parse().ok());
+    Some((parts.next()??, parts.next()??))
 }
 
 fn build(target: &Path) -> Result<()> {
@@ -148,5 +166,21 @@ impl WindowsProgram {
     #[must_use]
     pub fn path(path: &Path) -> String {
         windows_path(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_by_number() {
+        assert_eq!(
+            release("rustc 1.96.0 (ac68faa20 2026-05-25)"),
+            Some((1, 96))
+        );
+        assert!(release("rustc 1.85.0") < release(LEAST));
+        assert!(release("rustc 1.100.0") > release("1.99"));
+        assert_eq!(release("no compiler"), None);
     }
 }

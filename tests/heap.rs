@@ -418,7 +418,10 @@ fn progress_is_shown_on_a_terminal_without_being_asked_for() {
     let rows: Vec<Value> = serde_json::from_str(&told).unwrap();
     assert!(!rows.is_empty());
     let shown = reader.join().unwrap();
-    assert!(shown.contains("dominators") && shown.contains('%'), "{shown}");
+    assert!(
+        shown.contains("dominators") && shown.contains('%'),
+        "{shown}"
+    );
 }
 
 #[test]

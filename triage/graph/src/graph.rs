@@ -285,10 +285,11 @@ impl Reversed {
     /// # Panics
     /// There is no such node.
     pub fn predecessors(&self, node: u32, follow: Follow) -> impl Iterator<Item = u32> {
-        let strong = follow.follows(EdgeClass::Strong);
-        let strong = strong
-            .then(|| self.strong.of_node(node))
-            .unwrap_or_default();
+        let strong = if follow.follows(EdgeClass::Strong) {
+            self.strong.of_node(node)
+        } else {
+            &[]
+        };
         let extra = self.extra.of(node).iter();
         strong
             .iter()

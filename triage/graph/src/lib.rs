@@ -1,4 +1,4 @@
-//! Numbers only: CSR graph, reachability, dominators, retained size, paths.
+//! Numbers only: graphs in packed rows, reachability, dominators, retained size, paths.
 //!
 //! Invariant: nothing here names a runtime type; nodes are numbers. No I/O.
 //!

@@ -103,6 +103,63 @@ fn rows_are_sorted_and_cut_as_asked() {
     assert_eq!(names(&["--limit", "0"]).len(), by_name.len());
 }
 
+/// What a column is sorted by: numbers, addresses, words.
+fn order(value: &Value) -> (u64, String) {
+    match value {
+        Value::Number(n) => (n.as_u64().unwrap(), String::new()),
+        Value::String(text) => match text.strip_prefix("0x") {
+            Some(digits) => (u64::from_str_radix(digits, 16).unwrap(), String::new()),
+            None => (0, text.clone()),
+        },
+        other => (0, other.to_string()),
+    }
+}
+
+#[test]
+fn every_view_is_sorted_by_the_column_that_is_named_and_cut_behind_it() {
+    let (deep, _) = ask(REAL_DUMP, "dominators", &["--depth", "3", "--limit", "3"]);
+    let object = deep[2]["address"].as_str().unwrap();
+    for (view, argument, column) in [
+        ("types", None, "count"),
+        ("objects", Some("System.String"), "address"),
+        ("path", Some(object), "address"),
+        ("dominators", None, "bytes"),
+        ("gen", None, "committed_bytes"),
+        ("statics", None, "address"),
+        ("handles", None, "kind"),
+        ("finalizer", None, "registered"),
+        ("threads", None, "os_id"),
+        ("strings", None, "length"),
+        ("modules", None, "bytes"),
+        ("map", None, "bytes"),
+    ] {
+        let sorted = |more: &[&str]| -> Vec<Value> {
+            let mut arguments: Vec<&str> = argument.into_iter().collect();
+            arguments.extend(["--sort", column]);
+            arguments.extend(more);
+            let (rows, _) = ask(REAL_DUMP, view, &arguments);
+            rows.iter().map(|row| row[column].clone()).collect()
+        };
+        let all = sorted(&[]);
+        // What is unknown comes last, either way round.
+        let known = |rows: &[Value]| -> Vec<(u64, String)> {
+            let known = rows.iter().filter(|value| !value.is_null());
+            known.map(order).collect()
+        };
+        let one_way = known(&all);
+        assert!(one_way.len() > 1, "{view}: {all:?}");
+        assert!(all[one_way.len()..].iter().all(Value::is_null), "{view}");
+        let falls = one_way.is_sorted_by(|a, b| a >= b);
+        assert!(falls || one_way.is_sorted(), "{view}: {one_way:?}");
+        let two = sorted(&["--limit", "2"]);
+        assert_eq!(two[..], all[..2], "{view}");
+        let back = sorted(&["--reverse"]);
+        let mut other_way = known(&back);
+        other_way.reverse();
+        assert_eq!(other_way, one_way, "{view}");
+    }
+}
+
 #[test]
 fn text_reads_well() {
     let table = |arguments: &[&str]| {
@@ -314,6 +371,57 @@ fn progress_is_told_to_a_pipe_when_it_is_asked_for() {
     assert!(stages.contains("% finding owners\n"), "{stages}");
     assert_eq!(said(&[]), said(&["--progress=never"]));
     assert!(!said(&[]).contains('%'));
+}
+
+#[test]
+fn progress_is_shown_on_a_terminal_without_being_asked_for() {
+    use std::io::Read;
+    use std::os::fd::{FromRawFd, OwnedFd};
+    let (mut own, mut theirs) = (-1, -1);
+    let size = libc::winsize {
+        ws_row: 40,
+        ws_col: 120,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: two places for descriptors, no name, default settings, and a size that outlives the call.
+    let opened = unsafe {
+        libc::openpty(
+            &raw mut own,
+            &raw mut theirs,
+            std::ptr::null_mut(),
+            std::ptr::null(),
+            &raw const size,
+        )
+    };
+    assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: both were just opened and belong to nobody else.
+    let (own, theirs) = unsafe { (OwnedFd::from_raw_fd(own), OwnedFd::from_raw_fd(theirs)) };
+    let mut child = Command::new(env!("CARGO_BIN_EXE_leakhound"))
+        .args(["heap", REAL_DUMP, "dominators", "--format", "json"])
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR")
+        .stdout(Stdio::piped())
+        .stderr(theirs)
+        .spawn()
+        .unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut shown = Vec::new();
+        // A terminal whose other end is closed ends with an error.
+        let _ = std::fs::File::from(own).read_to_end(&mut shown);
+        String::from_utf8_lossy(&shown).into_owned()
+    });
+    let mut told = String::new();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_to_string(&mut told).unwrap();
+    assert!(child.wait().unwrap().success());
+    let rows: Vec<Value> = serde_json::from_str(&told).unwrap();
+    assert!(!rows.is_empty());
+    let shown = reader.join().unwrap();
+    assert!(
+        shown.contains("dominators") && shown.contains('%'),
+        "{shown}"
+    );
 }
 
 #[test]

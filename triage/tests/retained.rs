@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 use leakhound_clr::{HandleKind, Options, Runtime};
+#[cfg(target_os = "linux")]
+use leakhound_testbed::windows;
 use leakhound_testbed::{Version, dumps, runtimes, targets};
 use leakhound_triage::child::{Modules, Request, Strings};
 use leakhound_triage::facts::path::Paths;
 use leakhound_triage::facts::survey::{Reach, Root, RootKind, Survey};
 use leakhound_triage::subject::Subject;
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 
 /// Objects with the largest retained sizes that are taken away one by one, and others besides.
 const LARGEST: usize = 12;
@@ -117,6 +120,28 @@ fn check(version: Version) {
     let folder = tempfile::tempdir().unwrap();
     let dump = folder.path().join("heap.core");
     dumps::createdump(&root, service.pid(), dumps::Kind::Heap, &dump).unwrap();
+    check_dump(dump, &version.to_string());
+}
+
+/// Minidumps that a process under wine writes. One runtime; all of them with `LEAKHOUND_FULL_MATRIX=1`.
+#[cfg(target_os = "linux")]
+#[test]
+fn windows() {
+    let all = std::env::var_os("LEAKHOUND_FULL_MATRIX").is_some_and(|value| value != "0");
+    let app = targets::app("inventory").unwrap();
+    for version in windows::VERSIONS {
+        if !all && version != Version::Net8 {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let dump = folder.path().join("heap.dmp");
+        let root = windows::get(version).unwrap();
+        drop(root.start_and_dump(&app, &dump).unwrap());
+        check_dump(dump, &format!("{version} on Windows"));
+    }
+}
+
+fn check_dump(dump: PathBuf, what: &str) {
     // Names of 3.1 come from its module files.
     let request = Request {
         dump,
@@ -132,7 +157,6 @@ fn check(version: Version) {
     let runtime = Runtime::open(image, &Options::default()).unwrap();
     let survey = Survey::take(image, &runtime, &mut |_, _| {}).unwrap();
     let plain = Plain::of(&survey);
-    let what = version.to_string();
     let whole: Vec<(Vec<Option<u32>>, u64)> = (0..=4)
         .map(|worst| plain.distances(plain.up_to(worst), None))
         .collect();
@@ -163,9 +187,9 @@ fn check(version: Version) {
         "{what}: the target has dropped leases"
     );
 
-    retained(&survey, &plain, &whole, &what);
-    owners_and_paths(&survey, &plain, &what);
-    two_indexes(&survey, &what);
+    retained(&survey, &plain, &whole, what);
+    owners_and_paths(&survey, &plain, what);
+    two_indexes(&survey, what);
 }
 
 /// Takes objects and static fields away and looks what is left.

@@ -19,6 +19,8 @@ pub struct References<'a> {
     /// Index of the range that the last object lay in.
     range: usize,
     dangling: u64,
+    /// Whether references that lead nowhere are told.
+    told: bool,
 }
 
 /// Outgoing references of every object in one array ("compressed sparse rows").
@@ -50,32 +52,31 @@ impl Runtime {
             window: Window::new(&*self.memory, piece),
             range: 0,
             dangling: 0,
+            told: true,
         }
+    }
+
+    /// A reader of references for access in the order of addresses.
+    #[must_use]
+    pub fn references_in_order<'a>(&'a self, snapshot: &'a Snapshot) -> References<'a> {
+        self.references_by(snapshot, PIECE_BYTES)
     }
 
     /// All references of all objects, in parallel. References of value-type arrays, closures and boxes are included; those
     /// that handles add (`ConditionalWeakTable`) are not: see [`Runtime::handles`].
     #[must_use]
     pub fn edges(&self, snapshot: &Snapshot) -> Edges {
-        self.edges_except(snapshot, |_| false)
-    }
-
-    /// As [`Self::edges`]; objects of which `skip` is true have none.
-    #[must_use]
-    pub fn edges_except(&self, snapshot: &Snapshot, skip: impl Fn(u32) -> bool + Sync) -> Edges {
         let pieces: Vec<(Vec<u32>, Vec<u32>)> = snapshot
             .pieces(PIECE_OBJECTS)
             .into_par_iter()
             .map_init(
-                || self.references_by(snapshot, PIECE_BYTES),
+                || self.references_in_order(snapshot),
                 |references, piece| {
                     let mut counts = Vec::with_capacity(piece.len());
                     let mut targets = Vec::new();
                     for index in piece {
                         let before = targets.len();
-                        if !skip(index) {
-                            references.each(index, |target| targets.push(target));
-                        }
+                        references.each(index, |target| targets.push(target));
                         counts.push(u32::try_from(targets.len() - before).unwrap_or(u32::MAX));
                     }
                     targets.shrink_to_fit();
@@ -144,6 +145,13 @@ impl Runtime {
 }
 
 impl<'a> References<'a> {
+    /// References that lead nowhere are not told again: another reader has done so.
+    #[must_use]
+    pub fn again(mut self) -> Self {
+        self.told = false;
+        self
+    }
+
     /// Calls `found` with every object that an object refers to.
     pub fn each(&mut self, index: u32, mut found: impl FnMut(u32)) {
         let snapshot = self.snapshot;
@@ -196,7 +204,7 @@ impl<'a> References<'a> {
 
 impl Drop for References<'_> {
     fn drop(&mut self) {
-        if self.dangling > 0 {
+        if self.dangling > 0 && self.told {
             self.runtime
                 .log
                 .add(Problem::DanglingReference, self.dangling);

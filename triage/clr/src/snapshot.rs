@@ -1,6 +1,7 @@
 //! Snapshot: every object by a small number, in address order.
 //!
-//! Per object: 4 bytes of address, 4 of type, 2 of size. One bit per 8 bytes of heap finds the object at an address.
+//! Per object: 4 bytes of address, 4 of type, 2 of size. One bit per 8 bytes of heap finds the object at an address; where objects are
+//! large and the bits would take more than they do, a search among their addresses.
 
 use crate::completeness::Problem;
 use crate::range_index::RangeIndex;
@@ -28,12 +29,14 @@ struct SnapshotRange {
     first: u32,
     /// Index after its last object.
     end: u32,
-    /// Index of its first word in `bits`.
+    /// Index of its first word in `bits`; there is none where objects are large.
     word: usize,
     /// Index after its last word in `bits`.
     end_word: usize,
 }
 
+/// A range whose objects have more bytes each, on the average, has no bits.
+const SPARSE_BYTES: usize = 1 << 10;
 /// Words of the bitmap that share one entry of `ranks`.
 const RANK_WORDS: usize = 2;
 
@@ -159,11 +162,13 @@ impl Runtime {
                 .offsets
                 .last()
                 .map_or(0, |last| *last as usize / 64 + 1);
-            snapshot
-                .bits
-                .resize(word + span.next_multiple_of(RANK_WORDS), 0);
-            for offset in &piece.offsets {
-                snapshot.bits[word + *offset as usize / 64] |= 1 << (offset % 64);
+            if span * 64 * 8 <= piece.offsets.len() * SPARSE_BYTES {
+                snapshot
+                    .bits
+                    .resize(word + span.next_multiple_of(RANK_WORDS), 0);
+                for offset in &piece.offsets {
+                    snapshot.bits[word + *offset as usize / 64] |= 1 << (offset % 64);
+                }
             }
             snapshot.ranges.push(SnapshotRange {
                 range,
@@ -262,6 +267,11 @@ impl Snapshot {
         let offset = address - range.range.start;
         if !offset.is_multiple_of(8) {
             return None;
+        }
+        if range.word == range.end_word {
+            let own = &self.offsets[range.first as usize..range.end as usize];
+            let at = own.binary_search(&u32::try_from(offset / 8).ok()?).ok()?;
+            return Some(range.first + at as u32);
         }
         let bit = usize::try_from(offset / 8).ok()?;
         let (word, shift) = (range.word + bit / 64, bit % 64);

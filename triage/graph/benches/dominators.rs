@@ -3,9 +3,12 @@
 //! `cargo bench -p leakhound-graph`. Set `LEAKHOUND_BENCH_OBJECTS=5000000` for another size.
 
 use std::hint::black_box;
+use std::iter::{Chain, Copied, Flatten};
 use std::time::{Duration, Instant};
+use std::{option, slice};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use leakhound_graph::rows::Targets;
 use leakhound_graph::{DominatorTree, Dominators, Follow, Graph, Marker, Owners, Roots};
 use petgraph::algo::dominators::simple_fast;
 use petgraph::visit::{GraphBase, GraphRef, IntoNeighbors, Visitable};
@@ -113,14 +116,11 @@ impl petgraph::visit::VisitMap<u32> for Visited {
 }
 
 impl<'g> IntoNeighbors for Peer<'g> {
-    type Neighbors = std::iter::Copied<std::slice::Iter<'g, u32>>;
+    type Neighbors = Chain<Flatten<option::IntoIter<Targets<'g>>>, Copied<slice::Iter<'g, u32>>>;
     fn neighbors(self, node: u32) -> Self::Neighbors {
-        let row = if node == self.graph.nodes() {
-            self.ends
-        } else {
-            self.graph.strong(node)
-        };
-        row.iter().copied()
+        let strong = (node != self.graph.nodes()).then(|| self.graph.strong(node));
+        let ends: &[u32] = if strong.is_none() { self.ends } else { &[] };
+        strong.into_iter().flatten().chain(ends.iter().copied())
     }
 }
 

@@ -14,7 +14,7 @@ pub enum GraphError {
         /// The most that fit.
         max: u64,
     },
-    /// Edge positions are `u32`.
+    /// Positions of edges are `u32`.
     #[error("{edges} edges do not fit 32-bit positions; at most {max} do")]
     TooManyEdges {
         /// Edges found.
@@ -22,17 +22,22 @@ pub enum GraphError {
         /// The most that fit.
         max: u64,
     },
-    /// Rows that are no rows.
+    /// A row that is no row.
     #[error(
-        "the rows of edges contradict themselves: starts must rise from 0 to the number of edges, and lead to nodes"
+        "the edges of node {node} contradict themselves: nodes must rise, and so must the targets of each, and lead to nodes"
     )]
-    BadRows,
-    /// The second pass over the edges did not give what the first pass counted.
+    BadRow {
+        /// The first such node.
+        node: u32,
+    },
+    /// A later pass over the edges did not give what the first one counted.
     #[error(
-        "the edges of node {node} changed between counting and filling: the source is not stable"
+        "the edges changed between two passes over them: {counted} were counted, {found} were found; read a capture, not what runs"
     )]
     Unstable {
-        /// First node whose edges differ.
-        node: u32,
+        /// Edges of the first pass.
+        counted: u64,
+        /// Edges of a later one.
+        found: u64,
     },
 }

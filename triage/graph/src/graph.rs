@@ -1,10 +1,12 @@
 //! The object graph: strong edges in rows, the few edges of other classes beside them.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
-use crate::csr::{Csr, EdgeSink};
 use crate::error::GraphError;
 use crate::node_set::NodeSet;
+use crate::rows::{EdgeSink, Edges, Listed, Rows, Sources, Targets};
 
 /// Ids from here on are never nodes: room for root groups and marks.
 pub(crate) const MAX_NODES: u64 = u32::MAX as u64 - 2;
@@ -59,75 +61,109 @@ pub struct ExtraEdge {
     pub tag: u32,
 }
 
-/// Nodes `0..nodes` and their edges: 4 bytes per node, 4 per strong edge, 16 per extra edge, and 1/8 byte per node
-/// when there are extra edges.
+/// Nodes `0..nodes` and their edges: strong ones packed, 16 bytes per extra edge, and 1/8 byte per node when there are extra edges.
 #[derive(Debug, Clone)]
 pub struct Graph {
-    strong: Csr,
-    extra: Vec<ExtraEdge>,
-    has_extra: NodeSet,
+    strong: Rows,
+    extra: Arc<Extra>,
     dropped: u64,
 }
 
-impl Graph {
-    /// Streams the strong edges from `source` (see [`Csr::build`]: called twice per chunk of nodes, chunks in parallel).
-    ///
-    /// # Errors
-    /// See [`GraphError`].
-    pub fn build(
-        nodes: u64,
-        source: impl Fn(Range<u32>, &mut EdgeSink<'_>) + Sync,
-    ) -> Result<Self, GraphError> {
-        let count = u32::try_from(nodes).ok().filter(|_| nodes <= MAX_NODES);
-        let count = count.ok_or(GraphError::TooManyNodes {
-            nodes,
-            groups: 0,
-            max: MAX_NODES,
-        })?;
-        let (strong, dropped) = Csr::build(count, source)?;
-        Ok(Self::of(strong, dropped))
+/// Edges that are not strong: few, and shared by everything that is made of a graph.
+#[derive(Debug, Clone)]
+pub(crate) struct Extra {
+    /// In order.
+    edges: Vec<ExtraEdge>,
+    /// Nodes that have some.
+    from: NodeSet,
+}
+
+impl Extra {
+    fn new(nodes: u32, mut edges: Vec<ExtraEdge>) -> Self {
+        edges.sort_unstable();
+        let mut from = NodeSet::new(if edges.is_empty() { 0 } else { nodes });
+        for edge in &edges {
+            from.insert(edge.from);
+        }
+        Self { edges, from }
     }
 
-    /// Takes strong edges that lie in rows already, see [`Csr::from_rows`].
+    /// All of them.
+    pub(crate) fn all(&self) -> &[ExtraEdge] {
+        &self.edges
+    }
+
+    #[inline]
+    pub(crate) fn of(&self, node: u32) -> &[ExtraEdge] {
+        if !self.from.contains(node) {
+            return &[];
+        }
+        let from = self.edges.partition_point(|e| e.from < node);
+        let len = self.edges[from..].partition_point(|e| e.from == node);
+        &self.edges[from..from + len]
+    }
+}
+
+impl Graph {
+    /// Packs the strong edges of a source.
     ///
     /// # Errors
-    /// See [`GraphError`].
-    pub fn from_rows(starts: Vec<u32>, targets: Vec<u32>) -> Result<Self, GraphError> {
-        let nodes = starts.len().saturating_sub(1) as u64;
-        if nodes > MAX_NODES {
-            return Err(GraphError::TooManyNodes {
+    /// See [`Rows::pack`].
+    pub fn pack(edges: &impl Edges) -> Result<Self, GraphError> {
+        let strong = Rows::pack(edges)?;
+        Ok(Self {
+            extra: Arc::new(Extra::new(strong.nodes(), Vec::new())),
+            strong,
+            dropped: 0,
+        })
+    }
+
+    /// Packs strong edges that come in any order; `source` is called once for each stretch of nodes, in parallel.
+    ///
+    /// # Errors
+    /// See [`Rows::pack`].
+    pub fn build(
+        nodes: u64,
+        source: impl Fn(Range<u32>, &mut EdgeSink) + Sync,
+    ) -> Result<Self, GraphError> {
+        let count = u32::try_from(nodes).ok().filter(|_| nodes <= MAX_NODES);
+        let listed = Listed {
+            nodes: count.ok_or(GraphError::TooManyNodes {
                 nodes,
                 groups: 0,
                 max: MAX_NODES,
-            });
-        }
-        Ok(Self::of(Csr::from_rows(starts, targets)?, 0))
-    }
-
-    fn of(strong: Csr, dropped: u64) -> Self {
-        Self {
-            strong,
-            extra: Vec::new(),
-            has_extra: NodeSet::new(0),
-            dropped,
-        }
+            })?,
+            source,
+            dropped: AtomicU64::new(0),
+        };
+        let graph = Self::pack(&listed)?;
+        Ok(Self {
+            dropped: listed.dropped.into_inner(),
+            ..graph
+        })
     }
 
     /// Every edge the other way round, of all classes. O(n + e).
-    #[must_use]
-    pub fn reversed(&self) -> Self {
+    ///
+    /// # Errors
+    /// [`GraphError::TooManyEdges`].
+    pub fn reversed(&self) -> Result<Reversed, GraphError> {
         let back = |edge: &ExtraEdge| ExtraEdge {
             from: edge.to,
             to: edge.from,
             ..*edge
         };
-        Self::of(self.strong.reversed(), 0).with_extra(self.extra.iter().map(back))
+        let extra = self.extra.edges.iter().map(back).collect();
+        Ok(Reversed {
+            strong: Sources::of(&self.strong)?,
+            extra: Extra::new(self.nodes(), extra),
+        })
     }
 
     /// Builds from a list of strong edges; for small graphs and tests.
     ///
     /// # Errors
-    /// See [`GraphError`].
+    /// See [`Rows::pack`].
     pub fn from_edges(nodes: u64, edges: &[(u32, u32)]) -> Result<Self, GraphError> {
         Self::build(nodes, |range, sink| {
             for &(from, to) in edges.iter().filter(|(from, _)| range.contains(from)) {
@@ -140,20 +176,15 @@ impl Graph {
     #[must_use]
     pub fn with_extra(mut self, edges: impl IntoIterator<Item = ExtraEdge>) -> Self {
         let nodes = self.nodes();
+        let mut extra = self.extra.edges.clone();
         for edge in edges {
             if edge.from < nodes && edge.to < nodes && edge.class != EdgeClass::Strong {
-                self.extra.push(edge);
+                extra.push(edge);
             } else {
                 self.dropped += 1;
             }
         }
-        self.extra.sort_unstable();
-        if !self.extra.is_empty() {
-            self.has_extra = NodeSet::new(nodes);
-            for edge in &self.extra {
-                self.has_extra.insert(edge.from);
-            }
-        }
+        self.extra = Arc::new(Extra::new(nodes, extra));
         self
     }
 
@@ -163,9 +194,9 @@ impl Graph {
         self.strong.nodes()
     }
 
-    /// Number of strong edges.
+    /// Number of strong edges; several from one node to another count as one.
     #[must_use]
-    pub fn strong_edges(&self) -> u32 {
+    pub fn strong_edges(&self) -> u64 {
         self.strong.edges()
     }
 
@@ -175,10 +206,19 @@ impl Graph {
         self.dropped
     }
 
-    /// Targets of the strong edges of `node`.
+    /// The strong edges of all nodes.
+    #[must_use]
+    pub fn rows(&self) -> &Rows {
+        &self.strong
+    }
+
+    /// Targets of the strong edges of `node`, ascending.
+    ///
+    /// # Panics
+    /// There is no such node.
     #[must_use]
     #[inline]
-    pub fn strong(&self, node: u32) -> &[u32] {
+    pub fn strong(&self, node: u32) -> Targets<'_> {
         self.strong.row(node)
     }
 
@@ -186,33 +226,36 @@ impl Graph {
     #[must_use]
     #[inline]
     pub fn extra(&self, node: u32) -> &[ExtraEdge] {
-        if !self.has_extra.contains(node) {
-            return &[];
-        }
-        let from = self.extra.partition_point(|e| e.from < node);
-        let len = self.extra[from..].partition_point(|e| e.from == node);
-        &self.extra[from..from + len]
+        self.extra.of(node)
+    }
+
+    pub(crate) fn all_extra(&self) -> Arc<Extra> {
+        Arc::clone(&self.extra)
     }
 
     /// Targets of all edges of `node` whose class is followed.
+    ///
+    /// # Panics
+    /// There is no such node.
     #[inline]
     pub fn successors(&self, node: u32, follow: Follow) -> impl Iterator<Item = u32> {
-        let strong = if follow.follows(EdgeClass::Strong) {
-            self.strong(node)
-        } else {
-            &[]
-        };
+        let strong = follow
+            .follows(EdgeClass::Strong)
+            .then(|| self.strong(node))
+            .into_iter();
         let extra = self.extra(node).iter();
         strong
-            .iter()
-            .copied()
+            .flatten()
             .chain(extra.filter(move |e| follow.follows(e.class)).map(|e| e.to))
     }
 
     /// Class of the strongest edge between two nodes.
+    ///
+    /// # Panics
+    /// There is no such node.
     #[must_use]
     pub fn class(&self, from: u32, to: u32) -> Option<EdgeClass> {
-        if self.strong(from).contains(&to) {
+        if self.strong(from).any(|target| target == to) {
             return Some(EdgeClass::Strong);
         }
         self.extra(from)
@@ -220,6 +263,38 @@ impl Graph {
             .filter(|e| e.to == to)
             .map(|e| e.class)
             .min()
+    }
+}
+
+/// A graph's edges the other way round, for searches backwards: 4 bytes per node and per edge.
+#[derive(Debug)]
+pub struct Reversed {
+    strong: Sources,
+    extra: Extra,
+}
+
+impl Reversed {
+    /// Number of nodes.
+    #[must_use]
+    pub fn nodes(&self) -> u32 {
+        self.strong.nodes()
+    }
+
+    /// Nodes with an edge to `node` whose class is followed.
+    ///
+    /// # Panics
+    /// There is no such node.
+    pub fn predecessors(&self, node: u32, follow: Follow) -> impl Iterator<Item = u32> {
+        let strong = if follow.follows(EdgeClass::Strong) {
+            self.strong.of_node(node)
+        } else {
+            &[]
+        };
+        let extra = self.extra.of(node).iter();
+        strong
+            .iter()
+            .copied()
+            .chain(extra.filter(move |e| follow.follows(e.class)).map(|e| e.to))
     }
 }
 
@@ -243,7 +318,7 @@ mod tests {
         ]);
         assert_eq!(graph.dropped_edges(), 2);
         let all = |node, follow| graph.successors(node, follow).collect::<Vec<_>>();
-        assert_eq!(all(1, Follow::STRONG), []);
+        assert_eq!(all(1, Follow::STRONG), [0u32; 0]);
         assert_eq!(all(1, Follow::LIVE), [2]);
         assert_eq!(all(1, Follow::LIVE.and(EdgeClass::Weak)), [2, 3]);
         assert_eq!(graph.class(0, 1), Some(EdgeClass::Strong));

@@ -1,18 +1,19 @@
-//! Numbers only: CSR graph, reachability, dominators, retained size, paths.
+//! Numbers only: graphs in packed rows, reachability, dominators, retained size, paths.
 //!
 //! Invariant: nothing here names a runtime type; nodes are numbers. No I/O.
 //!
 //! # What costs what
 //!
-//! `n` nodes, `e` strong edges, `b` edges that are not in the depth-first tree (about `e - n` in a heap).
+//! `n` nodes, `e` strong edges, `b` edges that are not in the depth-first tree (about `e - n` in a heap), of which at most
+//! `2 n + 4 million` are held at once.
 //!
 //! | step | time | bytes held | further bytes while it runs |
 //! |---|---|---|---|
-//! | [`Graph`] | O(n + e), chunks in parallel | 4 per node + 4 per edge | none |
+//! | [`Graph`] | O(n + e), chunks in parallel | 2 per node, and per edge from some bits to 3 or 4 bytes | none |
 //! | [`Marker`], [`Reached`] | O(n + e) | 1/8 per node; 1 per node | 4 per node on the deepest frontier |
-//! | [`Owners`] | O(n + e) | 8 per node | 8 per node on the widest frontier |
-//! | [`Search`] | O(n + e) | 12 per node + 4 per `b` edge | 4 per node, 4 per node of the deepest path |
-//! | [`Dominators`] | O((n + e) log n) at worst, linear in practice | 8 per node | 16 per node + 4 per `b` edge; no graph |
+//! | [`Owners`] | O(n + e) | 6 per node | 5/8 per node |
+//! | [`Search`] | O(n + e) | 8 per node | 1/8 per node |
+//! | [`Dominators`] | O((n + e) log n) at worst, linear in practice | 8 per node | 20 per node + 4 per `b` edge; no graph |
 //! | [`DominatorTree`] | O(n) | 20 per node | 8 per node |
 //! | [`paths::from_each_kind`] | O(n + e) | none | 4 per node, 8 per node on the widest frontier |
 //!
@@ -36,24 +37,28 @@
 //! # Ok::<(), leakhound_graph::GraphError>(())
 //! ```
 
-pub mod csr;
 pub mod dominator_tree;
 pub mod dominators;
 pub mod error;
+mod frontier;
 pub mod graph;
 pub mod node_set;
 pub mod owners;
 pub mod paths;
 pub mod reach;
 pub mod roots;
+pub mod rows;
+pub mod search;
+mod semi_nca;
 
-pub use csr::{Csr, EdgeSink};
 pub use dominator_tree::{DominatorTree, TypeRetained};
-pub use dominators::{Dominators, Holder, Search};
+pub use dominators::{Dominators, Holder};
 pub use error::GraphError;
-pub use graph::{EdgeClass, ExtraEdge, Follow, Graph};
+pub use graph::{EdgeClass, ExtraEdge, Follow, Graph, Reversed};
 pub use node_set::NodeSet;
 pub use owners::{Owners, Share};
 pub use paths::RootPath;
 pub use reach::{Marker, Reached};
 pub use roots::{GroupId, Roots};
+pub use rows::{EdgeSink, Edges, RowBuffer, Rows};
+pub use search::Search;

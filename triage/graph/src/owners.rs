@@ -4,7 +4,9 @@
 //! groups are taken in tiers (static fields before stacks, say), and inside a tier the nearest group wins. The tree that this
 //! search leaves behind also gives the shortest path from the owner to each node.
 
+use crate::frontier::Frontier;
 use crate::graph::{Follow, Graph};
+use crate::node_set::NodeSet;
 use crate::roots::{GroupId, Roots};
 use rayon::prelude::*;
 
@@ -18,104 +20,129 @@ const PIECE: usize = 1 << 20;
 /// Nodes of a frontier whose edges are looked at together.
 const BATCH: usize = 32;
 
-/// Who owns a node, and through which other it was reached: side by side, for a search reads both at once.
-#[derive(Debug, Clone, Copy)]
-struct Reached {
-    group: u32,
-    parent: u32,
-}
-
-/// The account: 8 bytes per node.
+/// The account: 6 bytes per node, 8 when there are more than 65,534 groups.
 #[derive(Debug)]
 pub struct Owners {
-    nodes: Vec<Reached>,
+    groups: Groups,
+    /// Through which other node each was reached.
+    parents: Vec<u32>,
+}
+
+/// A group for each node.
+#[derive(Debug)]
+enum Groups {
+    Few(Vec<u16>),
+    Many(Vec<u32>),
+}
+
+impl Groups {
+    fn new(nodes: usize, groups: u32) -> Self {
+        if groups < u16::MAX.into() {
+            Self::Few(vec![u16::MAX; nodes])
+        } else {
+            Self::Many(vec![NONE; nodes])
+        }
+    }
+
+    /// The group of a node, or [`NONE`].
+    #[inline]
+    fn of(&self, node: u32) -> u32 {
+        match self {
+            Self::Few(groups) => match groups.get(node as usize) {
+                None | Some(&u16::MAX) => NONE,
+                Some(group) => (*group).into(),
+            },
+            Self::Many(groups) => groups.get(node as usize).copied().unwrap_or(NONE),
+        }
+    }
+
+    #[inline]
+    fn set(&mut self, node: u32, group: u32) {
+        match self {
+            // Fits: they were counted.
+            Self::Few(groups) => groups[node as usize] = group as u16,
+            Self::Many(groups) => groups[node as usize] = group,
+        }
+    }
 }
 
 impl Owners {
     /// Assigns owners. `tier` ranks a group's kind (the tag of [`Roots::group`]); lower tiers are searched to the end first.
-    /// O(n + e) time; 8 further bytes per node on the widest frontier while it runs.
+    /// O(n + e) time; 1/8 byte per node, and at most 1/2 more where the graph is wide, while it runs.
     #[must_use]
     pub fn assign(graph: &Graph, roots: &Roots, follow: Follow, tier: impl Fn(u8) -> u8) -> Self {
         let n = graph.nodes() as usize;
-        let nobody = Reached {
-            group: NONE,
-            parent: ROOT,
-        };
-        let mut nodes = vec![nobody; n];
+        let mut groups = Groups::new(n, roots.groups());
+        let mut parents = vec![ROOT; n];
         let mut slots: Vec<(u8, u32, u32)> = roots
             .slots()
             .filter_map(|(group, node)| Some((tier(roots.kind(group)?), group.0, node)))
             .filter(|&(_, _, node)| (node as usize) < n)
             .collect();
         slots.sort_unstable();
-        let (mut frontier, mut next) = (Vec::new(), Vec::new());
+        // A bit tells whether a node was reached: all bits lie near, most owners far away.
+        let mut reached = NodeSet::new(graph.nodes());
+        let mut frontier = Frontier::new(graph.nodes());
+        let mut next = Frontier::new(graph.nodes());
         for tier in slots.chunk_by(|a, b| a.0 == b.0) {
             for &(_, group, node) in tier {
-                let own = &mut nodes[node as usize];
-                if own.group == NONE {
-                    own.group = group;
+                if reached.insert(node) {
+                    groups.set(node, group);
                     frontier.push(node);
                 }
             }
             while !frontier.is_empty() {
-                for batch in frontier.chunks(BATCH) {
-                    touch(graph, &nodes, batch);
+                frontier.drain(BATCH, |batch| {
+                    touch(graph, &groups, batch);
                     for &node in batch {
-                        let group = nodes[node as usize].group;
+                        let group = groups.of(node);
                         let mut reach = |target: u32| {
-                            let own = &mut nodes[target as usize];
-                            if own.group == NONE {
-                                *own = Reached {
-                                    group,
-                                    parent: node,
-                                };
+                            if reached.insert(target) {
+                                groups.set(target, group);
+                                parents[target as usize] = node;
                                 next.push(target);
                             }
                         };
-                        graph.strong(node).iter().for_each(|target| reach(*target));
+                        graph.strong(node).for_each(&mut reach);
                         for edge in graph.extra(node) {
                             if follow.follows(edge.class) {
                                 reach(edge.to);
                             }
                         }
                     }
-                }
-                frontier.clear();
+                });
                 std::mem::swap(&mut frontier, &mut next);
             }
         }
-        Self { nodes }
+        Self { groups, parents }
     }
 
     /// The group that owns `node`; `None` when no root reaches it.
     #[must_use]
     #[inline]
     pub fn of(&self, node: u32) -> Option<GroupId> {
-        self.nodes
-            .get(node as usize)
-            .filter(|own| own.group != NONE)
-            .map(|own| GroupId(own.group))
+        let group = self.groups.of(node);
+        (group != NONE).then_some(GroupId(group))
     }
 
     /// The node through which `node` was reached first; `None` for roots and unreachable nodes.
     #[must_use]
     pub fn parent(&self, node: u32) -> Option<u32> {
-        self.nodes
-            .get(node as usize)
-            .map(|own| own.parent)
-            .filter(|&p| p != ROOT)
+        let parent = self.parents.get(node as usize).copied();
+        parent.filter(|parent| *parent != ROOT)
     }
 
     /// What each of `groups` groups owns: every reached node counts once. O(n), in parallel.
     #[must_use]
     pub fn shares(&self, groups: u32, size: impl Fn(u32) -> u64 + Sync) -> Vec<Share> {
         let none = || vec![Share::default(); groups as usize];
-        self.nodes
-            .par_chunks(PIECE)
-            .enumerate()
-            .fold(none, |mut shares, (piece, owners)| {
-                for (node, own) in ((piece * PIECE) as u32..).zip(owners) {
-                    if let Some(share) = shares.get_mut(own.group as usize) {
+        let nodes = self.parents.len();
+        (0..nodes.div_ceil(PIECE))
+            .into_par_iter()
+            .fold(none, |mut shares, piece| {
+                let end = ((piece + 1) * PIECE).min(nodes) as u32;
+                for node in (piece * PIECE) as u32..end {
+                    if let Some(share) = shares.get_mut(self.groups.of(node) as usize) {
                         share.bytes = share.bytes.saturating_add(size(node));
                         share.nodes += 1;
                     }
@@ -134,13 +161,11 @@ impl Owners {
 
 /// Reads what a batch will need. A search that goes from node to node waits for memory at each of them; here the waits of a batch
 /// overlap, which makes the whole search several times as fast on a heap that no cache holds.
-fn touch(graph: &Graph, nodes: &[Reached], batch: &[u32]) {
-    let rows = batch.iter().map(|node| graph.strong(*node));
-    let first = rows.clone().filter_map(|row| row.first());
-    std::hint::black_box(first.fold(0, |sum, target| sum ^ target));
-    let targets = rows.flat_map(|row| row.iter().take(BATCH));
-    let groups = targets.map(|target| nodes[*target as usize].group);
-    std::hint::black_box(groups.fold(0, |sum, group| sum ^ group));
+fn touch(graph: &Graph, groups: &Groups, batch: &[u32]) {
+    let near = batch
+        .iter()
+        .map(|node| groups.of(*node) ^ u32::from(graph.rows().touch(*node)));
+    std::hint::black_box(near.fold(0, |all, one| all ^ one));
 }
 
 /// What one group owns.
@@ -176,6 +201,25 @@ mod tests {
         let shares = owners.shares(roots.groups(), |_| 10);
         let bytes = |group: GroupId| shares[group.0 as usize].bytes;
         assert_eq!((bytes(stack), bytes(a), bytes(b)), (10, 30, 40));
+        Ok(())
+    }
+
+    #[test]
+    fn more_groups_than_16_bits_count() -> Result<(), crate::GraphError> {
+        let nodes = 70_000;
+        let graph = Graph::from_edges(nodes, &[(69_999, 5)])?;
+        let mut roots = Roots::new();
+        for node in (0..nodes as u32).filter(|node| *node != 5) {
+            let group = roots.group(0);
+            roots.add(group, node);
+        }
+        let owners = Owners::assign(&graph, &roots, Follow::STRONG, |kind| kind);
+        assert_eq!(owners.of(4), Some(GroupId(4)));
+        assert_eq!(
+            (owners.of(5), owners.parent(5)),
+            (Some(GroupId(69_998)), Some(69_999))
+        );
+        assert_eq!(owners.shares(roots.groups(), |_| 1)[69_998].nodes, 2);
         Ok(())
     }
 }

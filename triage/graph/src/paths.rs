@@ -1,6 +1,6 @@
 //! Shortest paths from the roots, to explain why a node is alive.
 
-use crate::graph::{Follow, Graph};
+use crate::graph::{Follow, Reversed};
 use crate::roots::{GroupId, Roots};
 
 /// Marks a node that was not reached.
@@ -20,7 +20,7 @@ pub struct RootPath {
 /// leads to the node. O(n + e) time, 4 bytes per node.
 #[must_use]
 pub fn from_each_kind(
-    reversed: &Graph,
+    reversed: &Reversed,
     roots: &Roots,
     follow: Follow,
     node: u32,
@@ -50,7 +50,7 @@ pub fn from_each_kind(
             }
         }
         for at in frontier.drain(..) {
-            for above in reversed.successors(at, follow) {
+            for above in reversed.predecessors(at, follow) {
                 if toward[above as usize] == NONE {
                     toward[above as usize] = at;
                     next.push(above);
@@ -82,6 +82,7 @@ pub fn from_each_kind(
 mod tests {
     use super::*;
     use crate::error::GraphError;
+    use crate::graph::Graph;
 
     #[test]
     fn every_kind_of_root_has_its_own_shortest_path() -> Result<(), GraphError> {
@@ -93,7 +94,7 @@ mod tests {
         roots.add(stack, 2);
         roots.add(statics, 0);
         roots.add(handle, 4);
-        let reversed = graph.reversed();
+        let reversed = graph.reversed()?;
         let found = from_each_kind(&reversed, &roots, Follow::STRONG, 2);
         let path = |kind, group, nodes: &[u32]| {
             let nodes = nodes.to_vec();

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use leakhound_graph::{
-    DominatorTree, Dominators, EdgeClass, ExtraEdge, Follow, Graph, GroupId, Holder, NodeSet,
-    Owners, Reached, Roots, paths,
+    DominatorTree, Dominators, EdgeClass, Edges, ExtraEdge, Follow, Graph, GroupId, Holder,
+    NodeSet, Owners, Reached, Roots, Rows, Search, paths,
 };
 use proptest::prelude::*;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A small graph with every kind of edge and root.
 #[derive(Debug, Clone)]
@@ -89,6 +91,25 @@ impl Case {
             .filter(|(a, _)| **a)
             .map(|(_, s)| s)
             .sum()
+    }
+}
+
+/// Counting (by two threads) sees other edges than what comes after.
+struct Fickle<'a> {
+    first: &'a Rows,
+    later: &'a Rows,
+    passes: AtomicU32,
+}
+
+impl Edges for Fickle<'_> {
+    fn nodes(&self) -> u32 {
+        self.first.nodes()
+    }
+
+    fn each_row(&self, nodes: Range<u32>, row: &mut dyn FnMut(u32, &[u32])) {
+        let counting = self.passes.fetch_add(1, Ordering::Relaxed) < 2;
+        let edges = if counting { self.first } else { self.later };
+        edges.each_row(nodes, row);
     }
 }
 
@@ -207,6 +228,33 @@ proptest! {
     }
 
     #[test]
+    fn predecessors_in_blocks_say_what_all_at_once_say(case in case(), room in 0u64..20) {
+        let (graph, roots) = (case.graph(), case.roots());
+        let rank = |kind: u8| kind / 2;
+        let search = || Search::new(&graph, &roots, Follow::LIVE, rank).unwrap();
+        let again = Rows::pack(graph.rows()).unwrap();
+        let whole = search().solve(&graph, graph.rows()).unwrap();
+        let blocks = search().solve_within(graph.clone(), &again, room).unwrap();
+        let trees = [whole, blocks].map(|found| DominatorTree::new(found, 1, |node| case.sizes[node as usize]));
+        for node in 0..case.nodes {
+            prop_assert_eq!(trees[0].idom(node), trees[1].idom(node), "node {}", node);
+            prop_assert_eq!(trees[0].retained(node), trees[1].retained(node), "node {}", node);
+        }
+    }
+
+    #[test]
+    fn edges_that_change_between_passes_are_an_error_or_another_answer(case in case(), other in case(), room in 0u64..5) {
+        let (graph, roots) = (case.graph(), case.roots());
+        let search = Search::new(&graph, &roots, Follow::LIVE, |_| 0).unwrap();
+        let edges: Vec<(u32, u32)> = other.strong.iter().map(|(a, b)| (a % case.nodes, b % case.nodes)).collect();
+        let changed = Graph::from_edges(case.nodes.into(), &edges).unwrap();
+        let fickle = Fickle { first: graph.rows(), later: changed.rows(), passes: AtomicU32::new(0) };
+        if let Ok(found) = search.solve_within(graph.clone(), &fickle, room) {
+            prop_assert!(DominatorTree::new(found, 1, |_| 1).reachable() <= case.nodes);
+        }
+    }
+
+    #[test]
     fn levels_of_the_tree(case in case()) {
         let tree = case.tree();
         let above = |node: &u32| tree.chain(*node).filter(|h| matches!(h, Holder::Node(_))).count() as u32;
@@ -318,7 +366,7 @@ proptest! {
     #[test]
     fn paths_from_each_kind_are_real_and_shortest(case in case()) {
         let (graph, roots) = (case.graph(), case.roots());
-        let reversed = graph.reversed();
+        let reversed = graph.reversed().unwrap();
         for node in 0..case.nodes {
             let found = paths::from_each_kind(&reversed, &roots, Follow::LIVE, node);
             for kind in 0..3u8 {

@@ -34,7 +34,13 @@ fn read(scene: &mut Scene<'_>, query: &Query) -> Result<Table, ExploreError> {
     let mut table = if query.types {
         types(&survey)
     } else {
-        let room = query.limit.unwrap_or(ROWS_MAX).min(ROWS_MAX);
+        // Only those that retain most can be picked beforehand.
+        let ranked = matches!(
+            query.sort.as_deref(),
+            None | Some("rank" | "retained_bytes")
+        );
+        let limit = query.limit.filter(|_| ranked && !query.reverse);
+        let room = limit.unwrap_or(ROWS_MAX).min(ROWS_MAX);
         objects(&survey, query.depth.unwrap_or(1).max(1), room)
     };
     table.totals = vec![Cell::Null; VIEW.columns.len()];

@@ -57,7 +57,7 @@ fn read(scene: &mut Scene<'_>, query: &Query) -> Result<Table, ExploreError> {
         ));
     }
     at(0.4, "searching backwards");
-    let reversed = heap.graph.reversed();
+    let reversed = heap.graph.reversed()?;
     let found = paths::from_each_kind(&reversed, &heap.roots.groups, Follow::LIVE, object);
     drop(reversed);
     if found.is_empty() {

@@ -7,8 +7,10 @@ use leakhound_clr::{Finalization, Handle, HandleKind, Runtime, Snapshot};
 use leakhound_dump::ProcessImage;
 use leakhound_graph::graph::{EdgeClass, ExtraEdge, Follow};
 use leakhound_graph::{
-    DominatorTree, Graph, GraphError, GroupId, Holder, Owners, Roots, Search, Share,
+    DominatorTree, Edges, Graph, GraphError, GroupId, Holder, NodeSet, Owners, Roots, RowBuffer,
+    Search, Share,
 };
+use std::ops::Range;
 
 /// Objects lie on multiples of this, and so their sizes are.
 const GRANULE_BYTES: u64 = 8;
@@ -43,9 +45,12 @@ impl<'a> HeapGraph<'a> {
         let finalization = runtime.finalization();
         let roots = roots::gather(image, runtime, &objects, &handles, &finalization);
         at(0.25, "following the references");
-        // What lies in the runtime's arrays of statics belongs to the fields, not to the arrays.
-        let edges = runtime.edges_except(&objects, |object| roots.holders.contains(object));
-        let graph = Graph::from_rows(edges.starts, edges.targets)?;
+        let graph = Graph::pack(&HeapEdges {
+            runtime,
+            objects: &objects,
+            holders: &roots.holders,
+            again: false,
+        })?;
         let dependent = handles.iter().filter(|h| h.kind == HandleKind::Dependent);
         let graph = graph.with_extra(dependent.filter_map(|handle| {
             Some(ExtraEdge {
@@ -82,7 +87,7 @@ impl<'a> HeapGraph<'a> {
             roots,
             groups,
             registered,
-            ..
+            holders,
         } = roots;
         at(0.4, "finding owners");
         // An unknown tag is nobody's: worse than every kind.
@@ -92,11 +97,15 @@ impl<'a> HeapGraph<'a> {
             || Search::new(&graph, &groups, Follow::LIVE, rank),
         );
         let search = search?;
-        let references = u64::from(graph.strong_edges());
-        // The largest part is given back before the next one is made.
-        drop(graph);
+        let references = graph.strong_edges();
         at(0.55, "finding what would go with what");
-        let dominators = search.solve();
+        let again = HeapEdges {
+            runtime,
+            objects: &objects,
+            holders: &holders,
+            again: true,
+        };
+        let dominators = search.solve(graph, &again)?;
         let tree = DominatorTree::new(dominators, GRANULE_BYTES, |object| objects.size(object));
         let shares = owners.shares(groups.groups(), |object| objects.size(object));
         Ok(Survey {
@@ -112,6 +121,36 @@ impl<'a> HeapGraph<'a> {
             handles,
             finalization,
         })
+    }
+}
+
+/// The references of a heap as a graph reads them, object by object from the dump.
+struct HeapEdges<'a> {
+    runtime: &'a Runtime,
+    objects: &'a Snapshot,
+    /// What lies in the runtime's arrays of statics belongs to the fields, not to the arrays.
+    holders: &'a NodeSet,
+    /// What leads nowhere has been counted.
+    again: bool,
+}
+
+impl Edges for HeapEdges<'_> {
+    fn nodes(&self) -> u32 {
+        self.objects.len() as u32
+    }
+
+    fn each_row(&self, nodes: Range<u32>, row: &mut dyn FnMut(u32, &[u32])) {
+        let mut references = self.runtime.references_in_order(self.objects);
+        if self.again {
+            references = references.again();
+        }
+        let mut targets = RowBuffer::default();
+        for object in nodes {
+            if !self.holders.contains(object) {
+                references.each(object, |target| targets.push(target));
+                targets.finish(|targets| row(object, targets));
+            }
+        }
     }
 }
 
@@ -132,7 +171,7 @@ pub struct Survey<'a> {
     pub runtime: &'a Runtime,
     /// Every object.
     pub objects: Snapshot,
-    /// Number of references between them.
+    /// Number of references between them; several from one object to another count as one.
     pub references: u64,
     /// Root groups; a group's number is its index.
     pub roots: Vec<Root>,

@@ -157,10 +157,8 @@ fn measure(name: &str, shape: &Shape) {
     let edges = graph.strong_edges();
     let row_bytes = graph.rows().bytes();
     stage("pack");
-    let (owners, search) = rayon::join(
-        || Owners::assign(&graph, &roots, Follow::LIVE, |kind| kind),
-        || Search::new(&graph, &roots, Follow::LIVE, |kind| kind).unwrap(),
-    );
+    let owners = Owners::assign(&graph, &roots, Follow::LIVE, |kind| kind);
+    let search = Search::new(&graph, &roots, Follow::LIVE, |kind| kind).unwrap();
     stage("search and owners");
     let dominators = search.solve(graph, shape).unwrap();
     stage("dominators");

@@ -11,7 +11,7 @@
 //! |---|---|---|---|
 //! | [`Graph`] | O(n + e), chunks in parallel | 2 per node, and per edge from some bits to 3 or 4 bytes | none |
 //! | [`Marker`], [`Reached`] | O(n + e) | 1/8 per node; 1 per node | 4 per node on the deepest frontier |
-//! | [`Owners`] | O(n + e) | 6 per node | 5/8 per node |
+//! | [`Owners`] | O(n + e) | 6 per node | 1/8 per node, 4 per node of the two widest levels |
 //! | [`Search`] | O(n + e) | 8 per node | 1/8 per node |
 //! | [`Dominators`] | O((n + e) log n) at worst, linear in practice | 8 per node | 20 per node + 4 per `b` edge; no graph |
 //! | [`DominatorTree`] | O(n) | 20 per node | 8 per node |
@@ -40,7 +40,6 @@
 pub mod dominator_tree;
 pub mod dominators;
 pub mod error;
-mod frontier;
 pub mod graph;
 pub mod node_set;
 pub mod owners;

@@ -36,11 +36,6 @@ impl NodeSet {
             .is_some_and(|word| word & 1 << (node % 64) != 0)
     }
 
-    /// Takes all nodes out.
-    pub fn clear(&mut self) {
-        self.words.fill(0);
-    }
-
     /// Number of nodes in the set. O(n / 64).
     #[must_use]
     pub fn len(&self) -> u64 {

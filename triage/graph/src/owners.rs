@@ -4,7 +4,6 @@
 //! groups are taken in tiers (static fields before stacks, say), and inside a tier the nearest group wins. The tree that this
 //! search leaves behind also gives the shortest path from the owner to each node.
 
-use crate::frontier::Frontier;
 use crate::graph::{Follow, Graph};
 use crate::node_set::NodeSet;
 use crate::roots::{GroupId, Roots};
@@ -68,7 +67,7 @@ impl Groups {
 
 impl Owners {
     /// Assigns owners. `tier` ranks a group's kind (the tag of [`Roots::group`]); lower tiers are searched to the end first.
-    /// O(n + e) time; 1/8 byte per node, and at most 1/2 more where the graph is wide, while it runs.
+    /// O(n + e) time; 1/8 byte per node, and 4 per node of two neighbouring levels, while it runs.
     #[must_use]
     pub fn assign(graph: &Graph, roots: &Roots, follow: Follow, tier: impl Fn(u8) -> u8) -> Self {
         let n = graph.nodes() as usize;
@@ -82,8 +81,8 @@ impl Owners {
         slots.sort_unstable();
         // A bit tells whether a node was reached: all bits lie near, most owners far away.
         let mut reached = NodeSet::new(graph.nodes());
-        let mut frontier = Frontier::new(graph.nodes());
-        let mut next = Frontier::new(graph.nodes());
+        // In the order of groups, level by level: of two that are equally near the first wins, in every capture.
+        let (mut frontier, mut next) = (Vec::new(), Vec::new());
         for tier in slots.chunk_by(|a, b| a.0 == b.0) {
             for &(_, group, node) in tier {
                 if reached.insert(node) {
@@ -92,7 +91,7 @@ impl Owners {
                 }
             }
             while !frontier.is_empty() {
-                frontier.drain(BATCH, |batch| {
+                for batch in frontier.chunks(BATCH) {
                     touch(graph, &groups, batch);
                     for &node in batch {
                         let group = groups.of(node);
@@ -110,7 +109,8 @@ impl Owners {
                             }
                         }
                     }
-                });
+                }
+                frontier.clear();
                 std::mem::swap(&mut frontier, &mut next);
             }
         }

@@ -119,10 +119,8 @@ fn peak(edges: &impl Edges, check: impl FnOnce(&DominatorTree)) -> usize {
     let before = HELD.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
     let graph = Graph::pack(edges).unwrap();
-    let (owners, search) = rayon::join(
-        || Owners::assign(&graph, &roots, Follow::LIVE, |kind| kind),
-        || Search::new(&graph, &roots, Follow::LIVE, |kind| kind).unwrap(),
-    );
+    let owners = Owners::assign(&graph, &roots, Follow::LIVE, |kind| kind);
+    let search = Search::new(&graph, &roots, Follow::LIVE, |kind| kind).unwrap();
     let room = u64::from(edges.nodes()) * 2;
     let dominators = search.solve_within(graph, edges, room).unwrap();
     let tree = DominatorTree::new(dominators, 8, |_| 24);

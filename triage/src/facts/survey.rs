@@ -92,11 +92,9 @@ impl<'a> HeapGraph<'a> {
         at(0.4, "finding owners");
         // An unknown tag is nobody's: worse than every kind.
         let rank = |tag: u8| RootKind::of(tag).map_or(u8::MAX, RootKind::rank);
-        let (owners, search) = rayon::join(
-            || Owners::assign(&graph, &groups, Follow::LIVE, |kind| kind),
-            || Search::new(&graph, &groups, Follow::LIVE, rank),
-        );
-        let search = search?;
+        // One after the other: what each needs while it runs is the most that is ever held.
+        let owners = Owners::assign(&graph, &groups, Follow::LIVE, |kind| kind);
+        let search = Search::new(&graph, &groups, Follow::LIVE, rank)?;
         let references = graph.strong_edges();
         at(0.55, "finding what would go with what");
         let again = HeapEdges {

@@ -33,6 +33,8 @@ struct SnapshotRange {
     word: usize,
     /// Index after its last word in `bits`.
     end_word: usize,
+    /// Objects of the ranges before it that have no bits: what a count of bits lacks to be an index.
+    without_bits: u32,
 }
 
 /// A range whose objects have more bytes each, on the average, has no bits.
@@ -145,6 +147,7 @@ impl Runtime {
             ranks: Vec::new(),
             stats: Vec::with_capacity(pieces.len()),
         };
+        let mut unmarked = 0;
         for (range, stats, piece) in pieces {
             let first = u32::try_from(snapshot.offsets.len());
             let (Ok(first), Ok(end)) = (
@@ -162,7 +165,10 @@ impl Runtime {
                 .offsets
                 .last()
                 .map_or(0, |last| *last as usize / 64 + 1);
-            if span * 64 * 8 <= piece.offsets.len() * SPARSE_BYTES {
+            let without_bits = unmarked;
+            if span * 64 * 8 > piece.offsets.len() * SPARSE_BYTES {
+                unmarked += piece.offsets.len() as u32;
+            } else {
                 snapshot
                     .bits
                     .resize(word + span.next_multiple_of(RANK_WORDS), 0);
@@ -176,6 +182,7 @@ impl Runtime {
                 end,
                 word,
                 end_word: snapshot.bits.len(),
+                without_bits,
             });
             snapshot.offsets.extend_from_slice(&piece.offsets);
             snapshot.types.extend_from_slice(&piece.types);
@@ -279,7 +286,8 @@ impl Snapshot {
         if bits >> shift & 1 == 0 || word >= range.end_word {
             return None;
         }
-        Some(self.rank(word) + (bits & ((1 << shift) - 1)).count_ones())
+        let before = self.rank(word) + (bits & ((1 << shift) - 1)).count_ones();
+        Some(range.without_bits + before)
     }
 
     /// The object that an address lies in: at its start or inside.

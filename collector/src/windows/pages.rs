@@ -76,17 +76,17 @@ fn is_kept_whole(range: &PageRange, process: &Process<'_>) -> bool {
 
 /// What is needed of the module at `base`.
 fn parts(memory: &dyn Memory, base: u64, kind: u32) -> Vec<Range<u64>> {
-    let managed = managed(memory, base);
-    match (kind, managed) {
-        (MAPPED, Some(_)) => vec![base..u64::MAX],
+    let mut parts = Vec::new();
+    match (kind, managed(memory, base)) {
+        (MAPPED, Some(_)) => parts.push(base..u64::MAX),
         (IMAGE, managed) => {
-            let mut parts = vec![base..base + PAGE];
+            parts.push(base..base + PAGE);
             parts.extend(managed.into_iter().flatten());
             parts.sort_by_key(|part| part.start);
-            parts
         }
-        _ => Vec::new(),
+        _ => {}
     }
+    parts
 }
 
 /// CLI header and metadata of the image at `base`, widened to whole pages; `None` when it is no managed one. Offsets: ECMA-335

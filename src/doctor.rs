@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::open::ConfigArg;
 use leakhound_archive::Archive;
-use leakhound_archive::state::State;
+use leakhound_archive::state::{STATE_FILE, State};
 use leakhound_collector::discover;
 use leakhound_collector::doctor::{Check, Health, checks};
 use leakhound_triage::notify::outbox::Policy;
@@ -197,7 +197,7 @@ fn reach(to: &DestinationConfig) -> Check {
 
 /// Dead letters: what could not be delivered and was given up.
 fn letters(config: &Config) -> Option<Check> {
-    if !config.archive.location.join("state.db").is_file() {
+    if !config.archive.location.join(STATE_FILE).is_file() {
         return None;
     }
     let outbox = State::open(&config.archive.location)

@@ -4,7 +4,7 @@ use crate::exit::{Exit, Failure, OrExit};
 use crate::open::ConfigArg;
 use clap::Subcommand;
 use jiff::Timestamp;
-use leakhound_archive::state::State;
+use leakhound_archive::state::{STATE_FILE, State};
 use leakhound_rules::diagnostic::nearest;
 use leakhound_triage::notify::outbox::{Entry, EntryState, Filter, Policy};
 use leakhound_triage::notify::{DestinationConfig, Http, Outbox, sample};
@@ -85,9 +85,14 @@ impl From<Stands> for EntryState {
 /// Runs the subcommand.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
     let config = args.config.load()?;
-    let outbox = || -> Result<Outbox, Failure> {
+    // Without a state there was no agent yet, and nothing waits; looking makes none.
+    let outbox = || -> Result<Option<Outbox>, Failure> {
+        if !config.archive.location.join(STATE_FILE).is_file() {
+            return Ok(None);
+        }
         let state = State::open(&config.archive.location).or_input()?;
-        Outbox::open(state, Arc::new(Http::default()), Policy::default()).or_input()
+        let outbox = Outbox::open(state, Arc::new(Http::default()), Policy::default());
+        outbox.or_input().map(Some)
     };
     match &args.command {
         Command::Test { name } => {
@@ -126,7 +131,10 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
                 limit: *limit,
                 ..Filter::default()
             };
-            let entries = outbox()?.list(&filter).or_input()?;
+            let entries = match outbox()? {
+                Some(outbox) => outbox.list(&filter).or_input()?,
+                None => Vec::new(),
+            };
             if entries.is_empty() {
                 println!("No message.");
             }
@@ -134,7 +142,10 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
             Ok(Exit::Ok)
         }
         Command::Revive { what } => {
-            let n = outbox()?.revive(what, Timestamp::now()).or_input()?;
+            let n = match outbox()? {
+                Some(outbox) => outbox.revive(what, Timestamp::now()).or_input()?,
+                None => 0,
+            };
             println!("{n} will be sent again");
             Ok(Exit::Ok)
         }

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::exit::{Exit, Failure, OrExit};
 use crate::open::{self, DEFAULT_CONFIG};
 use clap::ValueEnum;
-use leakhound_archive::state::State;
+use leakhound_archive::state::{STATE_FILE, State};
 use leakhound_collector::config::{Config as CollectorConfig, ServiceConfig, TriggerConfig};
 use leakhound_collector::discover;
 use leakhound_collector::dry_run::DryRun;
@@ -190,7 +190,7 @@ fn configured(
     }
     let config = Config::load(&file).or_usage()?;
     let location = &config.archive.location;
-    let state = if location.join("state.db").is_file() {
+    let state = if location.join(STATE_FILE).is_file() {
         State::open(location)
             .inspect_err(|error| {
                 eprintln!("warning: {error}; averages start anew");

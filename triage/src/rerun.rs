@@ -426,7 +426,7 @@ mod tests {
         let growth_only = RuleSet::parse([(
             "own.toml",
             "id = 'own'\ncategory = 'retained-growth'\nrole = 'symptom'\ntitle = 'Grows'\nmessage = 'Grows'\n\
-             culprit = 'heap'\nwhen = 'growth.managed > 1 GB'",
+             culprit = 'heap'\nwhen = 'growth.managed > 1 GB'\nadvice = ['Look']",
         )])
         .unwrap();
         assert!(!lacks_facts(&diagnose::assess(

@@ -50,10 +50,16 @@ fn hold() {
         at
     };
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    // A thread gives itself its name.
+    let (named, is_named) = std::sync::mpsc::channel::<()>();
     let sleeper = std::thread::Builder::new()
         .name("bloodhound".to_owned())
-        .spawn(move || stopped.recv())
+        .spawn(move || {
+            named.send(()).unwrap();
+            stopped.recv()
+        })
         .unwrap();
+    is_named.recv().unwrap();
     println!("holding {} {}", held.as_ptr() as usize, hole as usize);
     std::io::stdout().flush().unwrap();
     std::io::stdin().lock().lines().count();

@@ -7,6 +7,7 @@ mod config;
 mod crash;
 mod email;
 mod fixtures;
+mod group;
 mod inbox;
 mod lossy;
 mod matrix;

@@ -19,6 +19,7 @@ mod request_tracker;
 mod routing;
 mod screens;
 mod service_fabric;
+mod sfctl;
 mod slack_bot;
 mod story;
 mod support;

@@ -1,5 +1,6 @@
 //! The whole configuration: the sections of the parts, and what only the agent needs.
 
+use crate::metrics::MetricsConfig;
 use leakhound_archive::retention;
 use leakhound_collector::config::{
     AdoptConfig, CaptureConfig, Check, Config as CollectorConfig, ConfigError, Problems,
@@ -30,6 +31,8 @@ pub struct Config {
     pub triage: TriageConfig,
     /// How often people hear of the same, and when it is over.
     pub incidents: IncidentsConfig,
+    /// Figures for Prometheus.
+    pub metrics: MetricsConfig,
     /// The services to watch.
     pub service: Vec<ServiceConfig>,
     /// Who is told.
@@ -198,6 +201,7 @@ pub fn modules(text: &str) -> Modules {
 impl Check for Config {
     fn check(&self, problems: &mut Problems) {
         self.collector().check(problems);
+        self.metrics.check(problems);
         if self.triage.memory.0 < 256 << 20 {
             problems.push(
                 "triage.memory",

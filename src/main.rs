@@ -11,6 +11,7 @@ mod doctor;
 mod exit;
 mod heap;
 mod incidents;
+mod metrics;
 mod notify;
 mod open;
 mod procdump;

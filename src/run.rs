@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::exit::{Exit, Failure, OrExit};
+use crate::metrics;
 use crate::open::{self, ConfigArg};
 use crate::walker::ParserChild;
 use leakhound_archive::queue::Queue;
@@ -128,12 +129,23 @@ async fn serve(
     let (new_config, config) = watch::channel(good.config.collector());
     let (new_settings, settings) = watch::channel(Arc::new(good.settings()));
     let (new_policy, policy) = watch::channel(good.config.archive.policy());
+    let (new_metrics, metrics) = watch::channel(good.config.metrics.clone());
 
     let collector = Collector::new(good.config.collector(), archive.clone(), state.clone())
         .or_input()?
         .with_walker(Arc::new(ParserChild::new(good.config.triage.limits())));
+    let events = collector.events();
     let mut collecting = tokio::spawn(collector.run(shutdown.clone(), config));
     let incidents = Incidents::open(state.clone()).or_input()?;
+    let sources = metrics::Sources {
+        archive: archive.clone(),
+        queue: queue.clone(),
+        outbox: outbox.clone(),
+        incidents: incidents.clone(),
+        settings: settings.clone(),
+        policy: policy.clone(),
+    };
+    let measuring = tokio::spawn(metrics::write(sources, events, metrics, shutdown.clone()));
     let agent = Agent::new(archive.clone(), queue.clone(), outbox, incidents, settings);
     let working = tokio::spawn(agent.run(shutdown.clone()));
     let tidying = tokio::spawn(tidy(archive, queue, policy, shutdown.clone()));
@@ -142,6 +154,7 @@ async fn serve(
         shutdown.clone(),
         move |good: Good| {
             new_settings.send_replace(Arc::new(good.settings()));
+            new_metrics.send_replace(good.config.metrics.clone());
             new_policy.send_replace(good.config.archive.policy());
             new_config.send_replace(good.config.collector());
         },
@@ -171,7 +184,7 @@ async fn serve(
     if !collecting.is_finished() {
         let _ = (&mut collecting).await;
     }
-    for task in [working, tidying, reloading, pulse] {
+    for task in [working, measuring, tidying, reloading, pulse] {
         let _ = task.await;
     }
     tracing::info!("Stopped");

@@ -222,3 +222,90 @@ fn a_pair_is_judged_from_its_own_first_capture() {
         .filter(|n| n.file_name().to_string_lossy().starts_with("memory."));
     assert_eq!(dumps.count(), 0);
 }
+
+#[test]
+fn figures_are_written_for_prometheus_and_go_when_the_agent_does() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = folder.path().join("leakhound.toml");
+    let (first, second) = (folder.path().join("a.prom"), folder.path().join("b.prom"));
+    let write = |file: &Path| {
+        let rest = format!(
+            "[metrics]\nfile = {file:?}\n[[service]]\nname = \"no-such-service\"\n\
+             [[notify]]\nname = \"ops\"\nslack = {{ webhook = {{ env = \"NOWHERE\" }} }}\n"
+        );
+        std::fs::write(&config, configuration(folder.path(), &rest)).expect("it can be written");
+    };
+    let until = |agent: &Agent, what: &str, holds: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while !holds() {
+            assert!(
+                Instant::now() < deadline,
+                "{what} did not come true:\n{}",
+                agent.said()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    write(&first);
+    let mut agent = Agent::start(folder.path(), &config);
+    until(&agent, "the first file", &|| first.exists());
+    let page = std::fs::read_to_string(&first).expect("it is whole once it is there");
+    for line in [
+        "leakhound_outbox_messages{destination=\"ops\",state=\"dead\"} 0",
+        "leakhound_incidents{state=\"open\"} 0",
+        "leakhound_queue_jobs{state=\"waiting\"} 0",
+        "leakhound_archive_dump_limit_bytes 50000000000",
+    ] {
+        assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
+    }
+    assert!(
+        !page.contains("leakhound_archive_limit_bytes"),
+        "there is no such limit:\n{page}"
+    );
+    let mode = std::fs::metadata(&first)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o644, "node_exporter may read it");
+    let promtool = leakhound_testbed::debian::program("prometheus", "promtool")
+        .expect("this test needs promtool, which could not be had: apt-get install prometheus");
+    let checked = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(std::fs::File::open(&first).expect("it can be read"))
+        .output()
+        .expect("promtool runs");
+    assert!(checked.status.success(), "{checked:?}");
+
+    write(&second);
+    until(&agent, "the second file", &|| {
+        second.exists() && !first.exists()
+    });
+    // SAFETY: a signal to a child of ours that has not been waited for.
+    unsafe { libc::kill(agent.child.id().cast_signed(), libc::SIGTERM) };
+    let ended = agent.child.wait().expect("it ends");
+    assert!(ended.success(), "{}", agent.said());
+    assert!(!second.exists());
+}
+
+#[test]
+fn a_place_for_figures_that_nobody_would_read_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = folder.path().join("leakhound.toml");
+    for (section, said) in [
+        ("file = \"leakhound.prom\"", "absolute"),
+        ("file = \"/tmp/leakhound.txt\"", ".prom"),
+        ("port = 9100", "port"),
+    ] {
+        let rest = format!("[metrics]\n{section}\n");
+        std::fs::write(&config, configuration(folder.path(), &rest)).expect("it can be written");
+        let output = Command::new(env!("CARGO_BIN_EXE_leakhound"))
+            .args(["run", "--check", "--config"])
+            .arg(&config)
+            .output()
+            .expect("the built program starts");
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{section}: {words}");
+        assert!(words.contains(said), "{section}: {words}");
+    }
+}

@@ -1,4 +1,4 @@
-//! What `deploy/` ships is accepted by the programs that will read it: xmllint with Service Fabric's own schema, and
+//! What `deploy/` ships is accepted by the programs that will read it: xmllint with Service Fabric's own schema, promtool, and
 //! systemd-analyze.
 
 use std::fs;
@@ -276,7 +276,7 @@ fn the_reference_shows_the_defaults() {
     for file in CONFIGURATIONS {
         let mut config: toml::Table = read(file).parse().expect("TOML");
         // These belong to others; what is left is the collector's.
-        for section in ["archive", "triage", "incidents", "notify"] {
+        for section in ["archive", "triage", "incidents", "metrics", "notify"] {
             config.remove(section);
         }
         let text = toml::to_string(&config).expect("it was TOML");
@@ -287,5 +287,58 @@ fn the_reference_shows_the_defaults() {
             "{file}: [capture]"
         );
         assert_eq!(config.adopt, AdoptConfig::default(), "{file}: [adopt]");
+    }
+}
+
+#[test]
+fn the_alerts_fire_when_they_should() {
+    let promtool = leakhound_testbed::debian::program("prometheus", "promtool")
+        .expect("this test needs promtool, which could not be had: apt-get install prometheus");
+    let test = |folder: &Path| {
+        Command::new(&promtool)
+            .args(["test", "rules", "leakhound.tests.yml"])
+            .current_dir(folder)
+            .output()
+            .expect("promtool runs")
+    };
+    let output = test(&root().join("deploy/monitoring"));
+    assert!(output.status.success(), "{}", text(&output));
+
+    // Its tests mean something: another threshold is noticed.
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for file in ["leakhound.rules.yml", "leakhound.tests.yml"] {
+        let words = read(&format!("deploy/monitoring/{file}"));
+        let spoiled = words.replace(r#"{state="dead"} > 0"#, r#"{state="dead"} > 5"#);
+        fs::write(folder.path().join(file), spoiled).expect("write");
+    }
+    let output = test(folder.path());
+    assert!(!output.status.success());
+    assert!(
+        text(&output).contains("LeakhoundDeadLetters"),
+        "{}",
+        text(&output)
+    );
+}
+
+#[test]
+fn alerts_and_their_guide_name_figures_that_there_are() {
+    let page = read("src/metrics/golden.prom");
+    let known: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    assert!(known.len() > 10, "{known:?}");
+    for file in ["leakhound.rules.yml", "README.md"] {
+        let words = read(&format!("deploy/monitoring/{file}"));
+        let names = words
+            .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .filter(|word| word.starts_with("leakhound_"));
+        for name in names {
+            assert!(known.contains(&name), "{file} speaks of {name}");
+        }
+    }
+    let guide = read("deploy/monitoring/README.md");
+    for name in known {
+        assert!(guide.contains(name), "the guide lacks {name}");
     }
 }

@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use leakhound_archive::ArchiveError;
 use leakhound_archive::error::Result;
 use leakhound_archive::state::State;
+use std::collections::BTreeMap;
 use store::Store;
 use thiserror::Error;
 
@@ -221,6 +222,18 @@ impl Incidents {
     /// The database refuses.
     pub fn list(&self, query: &Query) -> Result<Vec<Incident>> {
         self.store.list(query)
+    }
+
+    /// How many incidents there are of each [`Status::name`].
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn counts(&self) -> Result<BTreeMap<&'static str, u64>> {
+        let mut counts = BTreeMap::from(Status::NAMES.map(|name| (name, 0)));
+        for status in self.store.statuses()? {
+            *counts.entry(status.name()).or_default() += 1;
+        }
+        Ok(counts)
     }
 
     /// The incident whose id or fingerprint begins with `wanted`.

@@ -2,6 +2,7 @@
 
 use crate::lock::lock;
 use crate::place;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Installs packages, named with blanks between them. Says nothing when it fails: whoever needs them looks again and says
@@ -14,6 +15,40 @@ pub fn install(packages: &str) {
 /// The same in the newest version that there is, where an older one will not do.
 pub fn install_newest(packages: &str) {
     run(&format!("apt-get update; {}", command(packages)));
+}
+
+/// A program out of a package: the installed one, or else unpacked into a folder of ours, where no service of the package
+/// starts. None when it cannot be had.
+pub fn program(package: &str, name: &str) -> Option<PathBuf> {
+    if Command::new(name).arg("--version").output().is_ok() {
+        return Some(PathBuf::from(name));
+    }
+    let root = place::folder().ok()?;
+    let _lock = lock(&root, "apt").ok()?;
+    let folder = root.join(format!("debian-{package}"));
+    let program = folder.join("usr/bin").join(name);
+    if !folder.join(".done").exists() {
+        unpack(package, &folder).ok()?;
+    }
+    program.is_file().then_some(program)
+}
+
+fn unpack(package: &str, folder: &Path) -> std::io::Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)?;
+    }
+    std::fs::create_dir_all(folder)?;
+    let download = format!("apt-get download {package}");
+    let script = format!(
+        "set -e; {download} || {{ apt-get update; {download}; }}
+         dpkg-deb -x {package}_*.deb .; rm {package}_*.deb; touch .done"
+    );
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &script])
+        .current_dir(folder)
+        .output()
+        .map(drop)
 }
 
 fn command(packages: &str) -> String {

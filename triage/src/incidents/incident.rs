@@ -39,6 +39,9 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every name that there is.
+    pub const NAMES: [&'static str; 4] = ["open", "muted", "resolved", "regressed"];
+
     /// As it is stored and shown.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -163,6 +163,14 @@ impl Store {
         })
     }
 
+    pub fn statuses(&self) -> Result<Vec<Status>> {
+        self.state.read("count incidents", |c| {
+            c.prepare("SELECT status FROM incident")?
+                .query_map([], |row| read_status(row, 0))?
+                .collect()
+        })
+    }
+
     pub fn beginning_with(&self, wanted: &str) -> Result<Vec<Incident>> {
         self.state.read("look for an incident", |c| {
             c.prepare(&format!(
@@ -384,13 +392,12 @@ fn keep_sighting(
 }
 
 fn read_incident(row: &Row<'_>) -> rusqlite::Result<Incident> {
-    let status: String = row.get(3)?;
     let told: Option<String> = row.get(16)?;
     Ok(Incident {
         id: row.get(0)?,
         fingerprint: row.get(1)?,
         service: row.get(2)?,
-        status: serde_json::from_str(&status).map_err(|e| unreadable(3, e))?,
+        status: read_status(row, 3)?,
         title: row.get(4)?,
         culprit: row.get(5)?,
         category: row.get(6)?,
@@ -408,6 +415,11 @@ fn read_incident(row: &Row<'_>) -> rusqlite::Result<Incident> {
             .transpose()
             .map_err(|e| unreadable(16, e))?,
     })
+}
+
+fn read_status(row: &Row<'_>, column: usize) -> rusqlite::Result<Status> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|e| unreadable(column, e))
 }
 
 fn unreadable(column: usize, error: serde_json::Error) -> rusqlite::Error {

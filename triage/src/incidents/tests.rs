@@ -153,6 +153,7 @@ fn people_mute_and_resolve_by_the_beginning_of_an_id() {
         .mute(&opened.id[..6], None, "known, ticket 12")
         .unwrap();
     assert_eq!(muted.status.name(), "muted");
+    assert_eq!(incidents.counts().unwrap()["muted"], 1);
     let say = incidents
         .record(&seen(9, "b", "1.0"), &policy, time(9))
         .unwrap()
@@ -168,6 +169,9 @@ fn people_mute_and_resolve_by_the_beginning_of_an_id() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("is resolved already"), "{error}");
+    let counts = incidents.counts().unwrap();
+    let expected = [("muted", 0), ("open", 0), ("regressed", 0), ("resolved", 1)];
+    assert_eq!(counts.into_iter().collect::<Vec<_>>(), expected);
     let error = incidents.find("zzz").unwrap_err().to_string();
     assert!(
         error.contains("`zzz`") && error.contains("incidents list"),

@@ -19,7 +19,7 @@ mod gather;
 mod policy;
 mod store;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -264,6 +264,14 @@ impl Outbox {
     /// The database refuses.
     pub fn counts(&self) -> Result<Counts, OutboxError> {
         Ok(self.store.counts()?)
+    }
+
+    /// The same for each destination that has any.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn counts_by_destination(&self) -> Result<BTreeMap<String, Counts>, OutboxError> {
+        Ok(self.store.counts_by_destination()?)
     }
 
     /// Gives dead letters another life: one by its key, or all of a destination. Returns how many.

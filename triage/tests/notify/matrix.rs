@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,22 +16,16 @@ use leakhound_triage::notify::{
 use serde_json::{Value, json};
 
 use crate::fixtures::{leak, message, numbered, to};
+use crate::group::Group;
 use crate::support::{python, run};
 
 /// A homeserver with one account and one room; stopped when dropped.
 struct Homeserver {
-    child: Child,
+    _server: Group,
     url: String,
     token: String,
     room: String,
     client: reqwest::Client,
-}
-
-impl Drop for Homeserver {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn free_port() -> u16 {
@@ -75,12 +69,12 @@ impl Homeserver {
         ));
         std::fs::write(&config, text).unwrap();
         let log = std::fs::File::create(folder.join("log")).unwrap();
-        let mut child = synapse()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut server = Group::start(
+            synapse()
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(log),
+        );
 
         let url = format!("http://127.0.0.1:{port}");
         let client = reqwest::Client::builder()
@@ -95,7 +89,7 @@ impl Homeserver {
             .await
             .is_err()
         {
-            let ended = child.try_wait().unwrap();
+            let ended = server.ended();
             let log = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
             assert!(ended.is_none(), "Synapse ended with {ended:?}:\n{}", log());
             assert!(
@@ -117,7 +111,7 @@ impl Homeserver {
         ]))
         .unwrap();
         let mut server = Homeserver {
-            child,
+            _server: server,
             url,
             token: String::new(),
             room: String::new(),

@@ -95,6 +95,10 @@ async fn the_same_is_planned_once() {
         Planned::BelowFloor
     );
     assert_eq!(outbox.counts().unwrap().n_waiting, 4);
+    let each = outbox.counts_by_destination().unwrap();
+    let waiting: Vec<(&str, u64)> = each.iter().map(|(d, c)| (&**d, c.n_waiting)).collect();
+    assert_eq!(waiting, [("a", 3), ("b", 1)]);
+    assert_eq!(each["a"].oldest_waiting, Some(start()));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A real Request Tracker: the story of one incident in one ticket, whatever is lost on the way.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,22 +16,16 @@ use leakhound_triage::notify::{DestinationConfig, FailureKind, Http, Outbox, Par
 use serde_json::Value;
 
 use crate::fixtures::{to, told};
+use crate::group::Group;
 use crate::story::{World, after};
 
 const SERVER: &str = "/usr/share/request-tracker5/libexec/rt-server";
 const DATABASE: &str = "/var/lib/dbconfig-common/sqlite3/request-tracker5/rtdb";
 
 struct Rt {
-    child: Child,
+    server: Group,
     url: String,
     client: reqwest::Client,
-}
-
-impl Drop for Rt {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Rt {
@@ -61,25 +55,28 @@ impl Rt {
         let more = folder.join("RT_SiteConfig.d");
         std::fs::create_dir_all(&more).unwrap();
         let log = std::fs::File::create(folder.join("log")).unwrap();
-        let child = Command::new("perl")
-            .args([SERVER, "--host", "127.0.0.1", "--port", &port.to_string()])
+        let mut perl = Command::new("perl");
+        perl.args([SERVER, "--host", "127.0.0.1", "--port", &port.to_string()])
             .env("RT_SITE_CONFIG", &file)
             .env("RT_SITE_CONFIG_DIR", &more)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+            .stderr(log);
+        let server = Group::start(&mut perl);
         let client = reqwest::Client::builder()
             .no_proxy()
             .tls_certs_only(std::iter::empty())
             .build()
             .unwrap();
-        let mut rt = Rt { child, url, client };
+        let mut rt = Rt {
+            server,
+            url,
+            client,
+        };
         let started = Instant::now();
         while rt.client.get(&rt.url).send().await.is_err() {
             let log = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-            let ended = rt.child.try_wait().unwrap();
+            let ended = rt.server.ended();
             assert!(ended.is_none(), "RT ended with {ended:?}:\n{}", log());
             let late = started.elapsed() > Duration::from_secs(120);
             assert!(!late, "RT does not answer:\n{}", log());

@@ -3,7 +3,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -19,6 +19,7 @@ use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::fixtures::{leak, message, monstrous, to, told};
+use crate::group::Group;
 use crate::support::{feed, npm, python, run};
 
 fn wanted() -> bool {
@@ -109,15 +110,8 @@ fn discords_own_types_accept_the_embeds() {
 
 /// Stoplight's Prism, which answers by an OpenAPI document and refuses what is not in it.
 struct Prism {
-    child: Child,
+    server: Group,
     url: String,
-}
-
-impl Drop for Prism {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Packages with Prism and with the documents.
@@ -135,24 +129,22 @@ impl Prism {
             .unwrap()
             .port();
         let log = std::fs::File::create(folder.join(format!("prism-{port}.log"))).unwrap();
-        let child = Command::new("node")
-            .arg("node_modules/@stoplight/prism-cli/dist/index.js")
+        let mut node = Command::new("node");
+        node.arg("node_modules/@stoplight/prism-cli/dist/index.js")
             .args(["mock", "-h", "127.0.0.1", "-p", &port.to_string()])
             .args(options)
             .arg(document)
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+            .stderr(log);
         let mut prism = Prism {
-            child,
+            server: Group::start(&mut node),
             url: format!("http://127.0.0.1:{port}"),
         };
         let started = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let ended = prism.child.try_wait().unwrap();
+            let ended = prism.server.ended();
             assert!(ended.is_none(), "Prism ended with {ended:?}");
             assert!(
                 started.elapsed() < Duration::from_secs(180),

@@ -1,6 +1,6 @@
 //! The outbox on disk: two tables in the node's database, and every statement that touches them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use leakhound_archive::error::Result;
@@ -396,14 +396,20 @@ impl Store {
                         min(CASE WHEN state IN ('planned', 'sending') THEN planned_at_ms END)
                  FROM outbox",
             )?
-            .query_row([], |r| {
-                Ok(Counts {
-                    n_waiting: count(r.get(0)?),
-                    n_delivered: count(r.get(1)?),
-                    n_dead: count(r.get(2)?),
-                    oldest_waiting: r.get::<_, Option<i64>>(3)?.map(timestamp),
-                })
-            })
+            .query_row([], read_counts)
+        })
+    }
+
+    pub fn counts_by_destination(&self) -> Result<BTreeMap<String, Counts>> {
+        self.state.read("count messages", |c: &Connection| {
+            c.prepare(
+                "SELECT coalesce(sum(state IN ('planned', 'sending')), 0), coalesce(sum(state IN ('sent', 'confirmed')), 0),
+                        coalesce(sum(state = 'dead'), 0),
+                        min(CASE WHEN state IN ('planned', 'sending') THEN planned_at_ms END), destination
+                 FROM outbox GROUP BY destination",
+            )?
+            .query_map([], |r| Ok((r.get(4)?, read_counts(r)?)))?
+            .collect()
         })
     }
 
@@ -496,6 +502,15 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 /// Times in the table are ours; one out of range is as late as can be.
 fn timestamp(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
+}
+
+fn read_counts(row: &Row<'_>) -> rusqlite::Result<Counts> {
+    Ok(Counts {
+        n_waiting: count(row.get(0)?),
+        n_delivered: count(row.get(1)?),
+        n_dead: count(row.get(2)?),
+        oldest_waiting: row.get::<_, Option<i64>>(3)?.map(timestamp),
+    })
 }
 
 /// SQLite counts in signed numbers; a count is none below zero.

@@ -12,6 +12,7 @@ use crate::targets::App;
 use crate::wine::{Wine, windows_path};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// Runtimes that there are packages of.
 pub const VERSIONS: [Version; 3] = [Version::Net31, Version::Net8, Version::Net10];
@@ -25,7 +26,10 @@ pub struct WindowsRoot {
 }
 
 /// Processes that are started for one dump.
-const ATTEMPTS: usize = 8;
+const ATTEMPTS: u32 = 8;
+/// Before the first attempt; longer before each later one. A process that has just started still compiles in the background, and
+/// wine's writer, which unwinds every stack, dies on threads that run.
+const SETTLE: Duration = Duration::from_millis(1500);
 /// The images of a runtime alone are more than this.
 const LEAST_BYTES: u64 = 16 << 20;
 
@@ -153,17 +157,18 @@ impl WindowsRoot {
         file: &Path,
         prepare: impl Fn(Launch) -> Launch,
     ) -> Result<Service> {
-        let attempt = || {
+        let attempt = |nth: u32| {
             let service = prepare(self.launch(app)).start()?;
+            std::thread::sleep(SETTLE * nth);
             self.write_minidump(&service, file)?;
             Ok(service)
         };
-        let mut dumped = attempt();
-        for _ in 1..ATTEMPTS {
+        let mut dumped = attempt(1);
+        for nth in 2..=ATTEMPTS {
             if dumped.is_ok() {
                 break;
             }
-            dumped = attempt();
+            dumped = attempt(nth);
         }
         dumped
     }

@@ -126,6 +126,7 @@ fn sealed(raw: &Path, name: &str, folder: &Path) -> PathBuf {
 }
 
 #[test]
+#[ignore = "builds the program for Windows, five minutes: cargo test --test windows_program -- --ignored"]
 fn a_linux_core_reads_on_windows_as_on_linux() {
     let program = windows_program::get().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -154,6 +155,7 @@ fn only_bundle(archive: &Path) -> PathBuf {
 }
 
 #[test]
+#[ignore = "builds the program for Windows, five minutes: cargo test --test windows_program -- --ignored"]
 fn a_windows_process_is_captured_and_reads_the_same_on_both_systems() {
     let program = windows_program::get().unwrap();
     let target = targets::get("finalizer-backlog").unwrap();
@@ -232,6 +234,7 @@ fn a_windows_process_is_captured_and_reads_the_same_on_both_systems() {
 }
 
 #[test]
+#[ignore = "builds the program for Windows, five minutes: cargo test --test windows_program -- --ignored"]
 fn a_target_runs_on_when_the_collector_is_killed_while_it_stands_still() {
     let program = windows_program::get().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -321,6 +324,7 @@ fn receive(listener: &TcpListener) -> Value {
 }
 
 #[test]
+#[ignore = "builds the program for Windows, five minutes: cargo test --test windows_program -- --ignored"]
 fn the_agent_on_windows_notices_captures_diagnoses_and_delivers() {
     let program = windows_program::get().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -382,6 +386,7 @@ webhook = {{ url = {{ env = "HOOK_URL" }}, secret = {{ env = "HOOK_SECRET" }} }}
 }
 
 #[test]
+#[ignore = "builds the program for Windows, five minutes: cargo test --test windows_program -- --ignored"]
 fn the_service_is_installed_started_stopped_and_removed() {
     let program = windows_program::get().unwrap();
     let folder = tempfile::tempdir().unwrap();

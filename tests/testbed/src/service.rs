@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Time for other programs that are just being started to let go of an executable that was just written.
 const BUSY: Duration = Duration::from_secs(10);
+/// A process that has computed nothing for so long is at rest.
+const REST: Duration = Duration::from_millis(700);
 /// Lines of output kept for error messages.
 const LOG_LINES: usize = 40;
 
@@ -161,6 +163,31 @@ impl Service {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits until it has computed nothing for a while: a process that has just started still compiles and allocates in the
+    /// background, and what is read of it while it runs does not fit together.
+    pub fn settle(&self) -> Result<()> {
+        let stat = format!("/proc/{}/stat", self.pid());
+        let used = || -> Option<(u64, u64)> {
+            let text = std::fs::read_to_string(&stat).ok()?;
+            // proc(5): fields 14 and 15, utime and stime; the name before may hold anything but is closed by the last `)`.
+            let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
+            Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+        };
+        let deadline = Instant::now() + PATIENCE;
+        let (mut before, mut since) = (used(), Instant::now());
+        while since.elapsed() < REST {
+            if Instant::now() > deadline {
+                return Err(self.failed("does not come to rest".to_owned()));
+            }
+            std::thread::sleep(REST / 10);
+            let now = used();
+            if now != before {
+                (before, since) = (now, Instant::now());
+            }
+        }
+        Ok(())
     }
 
     /// Process id as the target itself knows it: under wine not that of [`pid`](Self::pid).

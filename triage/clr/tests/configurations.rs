@@ -148,6 +148,7 @@ fn a_single_file() {
     let launch = app.as_single_file(folder.path()).unwrap();
     let service = launch.start().unwrap();
     assert_eq!(service.report()["runtime"]["version"], single_file::VERSION);
+    service.settle().unwrap();
     let image = leakhound_dump::live(service.pid()).unwrap();
     check(&image, service.report(), "live single file");
     let live = info(&image);
@@ -178,6 +179,7 @@ fn a_single_file_with_server_collections_calibrated() {
     let app = targets::app("inventory").unwrap();
     let launch = app.as_single_file(folder.path()).unwrap().server_gc(2);
     let service = launch.start().unwrap();
+    service.settle().unwrap();
     let image = leakhound_dump::live(service.pid()).unwrap();
     check(&image, service.report(), "single file, server GC");
     let by_table = Runtime::open(&image, &Options::default()).unwrap();

@@ -107,6 +107,7 @@ fn gcore_dumps_need_the_module_files_and_say_so_without() {
 #[test]
 fn an_idle_live_process_reads_as_its_dump_does() {
     let service = start(Version::Net10, false);
+    service.settle().unwrap();
     check(
         &leakhound_dump::live(service.pid()).unwrap(),
         service.report(),
@@ -120,6 +121,7 @@ fn a_peek_at_a_live_process_sees_what_the_target_says() {
     for version in Version::ALL {
         let service = start(version, false);
         let report = service.report();
+        service.settle().unwrap();
         let image = leakhound_dump::live(service.pid()).unwrap();
         let peeker = Peeker::open(&image).unwrap();
         let started = std::time::Instant::now();

@@ -16,7 +16,7 @@ pub struct RootPath {
 }
 
 /// The shortest path from each kind of root that reaches `node`, ordered by kind; among several of the same length the one
-/// whose root group comes first. `reversed` is [`Graph::reversed`]: one search backwards finds them all, and looks only at what
+/// whose root group comes first. `reversed` is [`Graph::reversed`](crate::Graph::reversed): one search backwards finds them all, and looks only at what
 /// leads to the node. O(n + e) time, 4 bytes per node.
 #[must_use]
 pub fn from_each_kind(

@@ -17,7 +17,7 @@ pub mod ipc;
 #[cfg(target_os = "linux")]
 pub(crate) mod managed_image;
 #[cfg(any(target_os = "linux", windows))]
-#[cfg_attr(windows, path = "windows/slot.rs")]
+#[cfg_attr(windows, path = "windows/node.rs")]
 pub mod node;
 #[cfg(target_os = "linux")]
 pub mod plan;
@@ -30,6 +30,8 @@ pub(crate) mod ptrace;
 pub(crate) mod redact;
 #[cfg(target_os = "linux")]
 mod runtime;
+#[cfg(any(target_os = "linux", windows))]
+pub mod slot;
 #[cfg(target_os = "linux")]
 pub mod snapshot;
 #[cfg(target_os = "linux")]

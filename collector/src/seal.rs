@@ -4,6 +4,7 @@ mod dump;
 mod facts;
 
 use crate::capture::estimate::{Cost, Estimate};
+use crate::capture::slot::{NoSlot, Slot};
 use crate::capture::{self, Cancel, CaptureError, Captured, Content, Progress, Step, Walker, node};
 use crate::config::{CaptureConfig, Kind};
 use crate::identity::Identity;
@@ -218,7 +219,7 @@ fn slot(
     place: Place<'_>,
     request: &Request,
     cancel: &Cancel,
-) -> Result<(Option<node::Slot>, Option<String>), CaptureError> {
+) -> Result<(Option<Slot>, Option<String>), CaptureError> {
     let pid = request.target.pid;
     let words = format!(
         "process {pid}, {}, by process {}",
@@ -228,13 +229,11 @@ fn slot(
     let (slots, patience) = (place.config.concurrent, place.config.slot_wait.0);
     let is_cancelled = || cancel.is_cancelled();
     let folder = node::run_folder();
-    match node::Slot::take(&folder, slots, &words, patience, &is_cancelled) {
+    match Slot::take(&folder, slots, &words, patience, &is_cancelled) {
         Ok(slot) => Ok((Some(slot), None)),
-        Err(node::NoSlot::Taken(_)) if cancel.is_cancelled() => {
-            Err(CaptureError::Cancelled { pid })
-        }
-        Err(node::NoSlot::Taken(owner)) => Err(CaptureError::Busy { owner }),
-        Err(node::NoSlot::Io(error)) => Ok((
+        Err(NoSlot::Taken(_)) if cancel.is_cancelled() => Err(CaptureError::Cancelled { pid }),
+        Err(NoSlot::Taken(owner)) => Err(CaptureError::Busy { owner }),
+        Err(NoSlot::Io(error)) => Ok((
             None,
             Some(format!(
                 "{} cannot be used ({error}): nothing kept other programs from capturing at the same time",

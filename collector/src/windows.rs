@@ -1,7 +1,7 @@
 //! What the collector does differently on Windows.
 //!
 //! The files of this folder stand in for the Linux ones of the same purpose, each named by a `path` where its module is declared:
-//! `identity`, `single_file` and `socket` for discovery, `process_sampler` and `machine` for samples, `maps`, `slot`,
+//! `identity`, `single_file` and `socket` for discovery, `process_sampler` and `machine` for samples, `maps`, `node`,
 //! `priority` and `disk` for captures, `writers` for dumps of others, `doctor`. The capture methods are `snapshot` (a clone of the address space, which the system
 //! makes) and `suspend` (the process stands still); both write what `dump` says through the same seal.
 //! What wine lacks is in `wine`, and nowhere else.

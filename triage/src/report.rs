@@ -5,7 +5,7 @@
 //! with the number of objects.
 
 mod amount;
-mod clean;
+pub(crate) mod clean;
 mod html;
 mod json;
 mod markdown;

@@ -1,13 +1,12 @@
-//! What all captures on one node share: slots, so that they do not add up, and a journal of snapshots, so that what a
+//! What all captures on one node share: a folder with the locks of [`super::slot`], and a journal of snapshots, so that what a
 //! killed collector leaves behind is cleaned up by the next one.
 //!
 //! Both are files that are locked while their owner lives; the kernel opens the lock when it dies, however it dies.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 /// Bytes of a journal entry at most: four numbers.
 const MAX_ENTRY_BYTES: u64 = 256;
@@ -35,7 +34,7 @@ pub fn run_folder() -> PathBuf {
 }
 
 /// Makes the folder, and refuses one that somebody else could have prepared.
-fn prepare(folder: &Path) -> io::Result<()> {
+pub(super) fn prepare(folder: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => return Ok(()),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
@@ -54,7 +53,8 @@ fn prepare(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn open(path: &Path) -> io::Result<File> {
+/// Opens or makes a file that is to be locked.
+pub(super) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)
@@ -65,64 +65,25 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// The right to capture now; given back when it is dropped.
-#[derive(Debug)]
-pub struct Slot(#[allow(dead_code)] File);
-
-/// Why there is no slot.
-#[derive(Debug)]
-pub enum NoSlot {
-    /// All are taken; the words of one owner.
-    Taken(String),
-    /// The folder or a file cannot be used.
-    Io(io::Error),
+/// Writes into a lock who holds it. That is for people; the lock is what counts.
+pub(super) fn announce(lock: &mut File, _: &Path, words: &str) {
+    let Ok(meta) = lock.metadata() else {
+        return;
+    };
+    // A file of another user may be a link to anything.
+    // SAFETY: asks for our own id.
+    if meta.nlink() == 1 && meta.uid() == unsafe { libc::geteuid() } {
+        let _ = lock
+            .set_len(0)
+            .and_then(|()| lock.write_all(words.as_bytes()));
+    }
 }
 
-impl Slot {
-    /// Takes one of `slots` slots, waiting at most `patience` for one to become free.
-    ///
-    /// # Errors
-    /// See [`NoSlot`].
-    pub fn take(
-        folder: &Path,
-        slots: u32,
-        words: &str,
-        patience: Duration,
-        is_cancelled: &dyn Fn() -> bool,
-    ) -> Result<Self, NoSlot> {
-        prepare(folder).map_err(NoSlot::Io)?;
-        let until = Instant::now() + patience;
-        loop {
-            let mut owner = String::new();
-            for n in 0..slots.max(1) {
-                let path = folder.join(format!("capture-{n}.lock"));
-                let mut file = open(&path).map_err(NoSlot::Io)?;
-                match file.try_lock() {
-                    Ok(()) => {
-                        // What it says is for people; the lock is what counts.
-                        // A file of another user may be a link to anything.
-                        let meta = file.metadata().map_err(NoSlot::Io)?;
-                        // SAFETY: asks for our own id.
-                        if meta.nlink() == 1 && meta.uid() == unsafe { libc::geteuid() } {
-                            let _ = file
-                                .set_len(0)
-                                .and_then(|()| file.write_all(words.as_bytes()));
-                        }
-                        return Ok(Self(file));
-                    }
-                    Err(TryLockError::WouldBlock) => {
-                        owner.clear();
-                        let _ = file.take(MAX_ENTRY_BYTES).read_to_string(&mut owner);
-                    }
-                    Err(TryLockError::Error(e)) => return Err(NoSlot::Io(e)),
-                }
-            }
-            if Instant::now() >= until || is_cancelled() {
-                return Err(NoSlot::Taken(owner));
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
+/// What the holder of a lock says.
+pub(super) fn announced(lock: File, _: &Path) -> String {
+    let mut owner = String::new();
+    let _ = lock.take(MAX_ENTRY_BYTES).read_to_string(&mut owner);
+    owner
 }
 
 /// A snapshot that is being taken: written before the target is touched, removed when nothing is left of it.
@@ -213,18 +174,6 @@ pub fn abandoned(folder: &Path) -> Vec<(Entry, Journal)> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn slots_are_given_out_once_and_come_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path().join("run");
-        let take = |words| Slot::take(&folder, 2, words, Duration::from_millis(60), &|| false);
-        let first = take("first").unwrap();
-        let _second = take("second").unwrap();
-        assert!(matches!(take("third"), Err(NoSlot::Taken(owner)) if owner == "second"));
-        drop(first);
-        take("fourth").unwrap();
-    }
 
     #[test]
     fn an_entry_is_abandoned_when_its_owner_is_gone() {

@@ -73,14 +73,19 @@ impl CaptureMethod for StopAndStream {
             done_bytes: 0,
             total_bytes: 0,
         });
-        let gate = GcGate::open(job.target);
-        gate.wait(Instant::now() + job.config.gc_wait.0, job.cancel);
         let early = if wine::is_here() {
             Some(dump::map(pid, &process)?)
         } else {
             None
         };
-        let stopped = Stopped::stop(&process, job.target)?;
+        // Without it nobody would let the target go if this program died.
+        let guardian = Guardian::start(job.target)
+            .map_err(|error| unfit(pid, format!("its guardian does not start: {error}")))?;
+        // Last, so that no collection begins between the look and the stop.
+        let gate = GcGate::open(job.target);
+        gate.wait(Instant::now() + job.config.gc_wait.0, job.cancel);
+        let stopped = Stopped::stop(&process, guardian)
+            .map_err(|error| unfit(pid, format!("it cannot be suspended: {error}")))?;
         let gc_in_progress = gate.in_progress();
         let map = match early {
             Some(map) => map,
@@ -130,6 +135,14 @@ impl CaptureMethod for StopAndStream {
     }
 }
 
+fn unfit(pid: u32, reason: String) -> CaptureError {
+    CaptureError::Unfit {
+        pid,
+        method: NAME,
+        reason,
+    }
+}
+
 /// Opens a process for reading, stopping and letting go.
 pub(super) fn open(pid: u32) -> Result<Process, DumpError> {
     let rights = PROCESS_QUERY_INFORMATION
@@ -148,23 +161,14 @@ struct Stopped<'a> {
 }
 
 impl<'a> Stopped<'a> {
-    fn stop(process: &'a Process, target: &Identity) -> Result<Self, CaptureError> {
-        let unfit = |reason: String| CaptureError::Unfit {
-            pid: target.pid,
-            method: NAME,
-            reason,
-        };
-        // Without it nobody would let the target go if this program died.
-        let guardian = Guardian::start(target)
-            .map_err(|error| unfit(format!("its guardian does not start: {error}")))?;
+    fn stop(process: &'a Process, guardian: Guardian) -> io::Result<Self> {
         // From here on: whatever happens, dropping this lets go. One resume too many does no harm.
         let stopped = Self {
             process,
             guardian: Some(guardian),
             since: Instant::now(),
         };
-        call(process, c"NtSuspendProcess")
-            .map_err(|error| unfit(format!("it cannot be suspended: {error}")))?;
+        call(process, c"NtSuspendProcess")?;
         Ok(stopped)
     }
 

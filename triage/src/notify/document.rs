@@ -5,6 +5,7 @@
 //! somebody (`@name`, `#12`).
 
 use super::message::Message;
+use crate::report::clean::xml;
 use serde_json::{Value, json};
 
 /// What stands on a link to the report.
@@ -171,27 +172,27 @@ pub fn markdown(document: &Document) -> String {
 #[must_use]
 pub fn html(document: &Document) -> String {
     let write = |piece: &Piece| match piece {
-        Piece::Lead(text) => format!("<p><b>{}</b></p>", html_text(text)),
-        Piece::Paragraph(text) => format!("<p>{}</p>", html_text(text)),
+        Piece::Lead(text) => format!("<p><b>{}</b></p>", xml(text)),
+        Piece::Paragraph(text) => format!("<p>{}</p>", xml(text)),
         Piece::Rows(rows) => format!(
             "<ul>{}</ul>",
             each(rows, |(label, value)| format!(
                 "<li><b>{label}:</b> {}</li>",
-                html_text(value)
+                xml(value)
             ))
         ),
         Piece::Code(label, text) => {
-            format!("<p><b>{label}:</b> <code>{}</code></p>", html_text(text))
+            format!("<p><b>{label}:</b> <code>{}</code></p>", xml(text))
         }
         Piece::Steps(label, list) | Piece::Lines(label, list) => format!(
             "<p><b>{label}</b></p><ul>{}</ul>",
-            each(list, |line| format!("<li>{}</li>", html_text(line)))
+            each(list, |line| format!("<li>{}</li>", xml(line)))
         ),
         Piece::Link(address) => {
-            format!("<p><a href=\"{}\">{OPEN}</a></p>", html_text(address))
+            format!("<p><a href=\"{}\">{OPEN}</a></p>", xml(address))
         }
-        Piece::Note(text) => format!("<p><i>{}</i></p>", html_text(text)),
-        Piece::Mark(text) => format!("<p><small>{}</small></p>", html_text(text)),
+        Piece::Note(text) => format!("<p><i>{}</i></p>", xml(text)),
+        Piece::Mark(text) => format!("<p><small>{}</small></p>", xml(text)),
     };
     joined(document, "", write)
 }
@@ -327,23 +328,6 @@ pub fn markdown_code(text: &str) -> String {
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);
     format!("{fence} {text} {fence}")
-}
-
-/// Text as HTML shows it.
-#[must_use]
-pub fn html_text(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            _ => out.push(c),
-        }
-    }
-    out
 }
 
 fn wiki_text(text: &str) -> String {

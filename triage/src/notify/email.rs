@@ -27,11 +27,12 @@ use super::config::ConfigError;
 use super::destination::{
     Attempt, Destination, Failure, FailureKind, Parcel, Proof, Receipt, Repeat, Said,
 };
-use super::document::{Document, html, html_text, plain};
+use super::document::{Document, html, plain};
 use super::http::{Http, Limits, one_line};
 use super::message::Turn;
 use super::secret::SecretSource;
 use super::ticket::Ticket;
+use crate::report::clean::xml;
 
 /// Longer subjects are cut off by most programs that show them.
 const SUBJECT_CHARS: usize = 150;
@@ -288,7 +289,7 @@ fn write(people: &People, id: &str, parcel: &Parcel<'_>) -> Result<Vec<u8>, Fail
     let document = Document::of(parcel.message, parcel.maybe_sent);
     let heading = document.heading();
     let text = format!("{heading}\n\n{}\n", plain(&document));
-    let html = format!("<h3>{}</h3>{}", html_text(&heading), html(&document));
+    let html = format!("<h3>{}</h3>{}", xml(&heading), html(&document));
     let mut mail = lettre::Message::builder()
         .from(people.from.clone())
         .subject(subject(parcel))

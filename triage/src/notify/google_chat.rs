@@ -5,11 +5,12 @@
 use serde_json::{Value, json};
 
 use super::destination::{Failure, Parcel, Receipt, Repeat};
-use super::document::{Document, OPEN, Piece, fitted, html_text};
+use super::document::{Document, OPEN, Piece, fitted};
 use super::hook::{Chat, Hook};
 use super::http::Reply;
 use super::message::Message;
 use super::ticket::Ticket;
+use crate::report::clean::xml;
 
 /// Google Chat takes 32,000 bytes of a message.
 const MESSAGE_BYTES: usize = 28_000;
@@ -73,20 +74,20 @@ fn widgets(piece: &Piece) -> Vec<Value> {
     let list = |label: &str, bullet: &str, lines: &[String]| {
         let lines: Vec<String> = lines
             .iter()
-            .map(|line| format!("{bullet}{}", html_text(line)))
+            .map(|line| format!("{bullet}{}", xml(line)))
             .collect();
         paragraph(format!("<b>{label}</b><br>{}", lines.join("<br>")))
     };
     match piece {
-        Piece::Lead(text) => paragraph(format!("<b>{}</b>", html_text(text))),
-        Piece::Paragraph(text) => paragraph(html_text(text)),
-        Piece::Note(text) => paragraph(format!("<i>{}</i>", html_text(text))),
-        Piece::Code(label, text) => paragraph(format!("<b>{label}</b><br>{}", html_text(text))),
+        Piece::Lead(text) => paragraph(format!("<b>{}</b>", xml(text))),
+        Piece::Paragraph(text) => paragraph(xml(text)),
+        Piece::Note(text) => paragraph(format!("<i>{}</i>", xml(text))),
+        Piece::Code(label, text) => paragraph(format!("<b>{label}</b><br>{}", xml(text))),
         Piece::Steps(label, lines) => list(label, "• ", lines),
         Piece::Lines(label, lines) => list(label, "", lines),
         Piece::Rows(rows) => rows
             .iter()
-            .map(|(label, value)| json!({ "decoratedText": { "topLabel": label, "text": html_text(value), "wrapText": true } }))
+            .map(|(label, value)| json!({ "decoratedText": { "topLabel": label, "text": xml(value), "wrapText": true } }))
             .collect(),
         Piece::Link(address) => {
             let open = json!({ "openLink": { "url": address } });

@@ -13,10 +13,11 @@ use reqwest::Method;
 use super::address::Address;
 use super::config::ConfigError;
 use super::destination::{Attempt, Destination, Failure, FailureKind, Parcel, Receipt, Repeat};
-use super::document::{Document, fitted, html, html_text};
+use super::document::{Document, fitted, html};
 use super::http::{Http, LONGEST_WAIT, Reply, Request};
 use super::message::Message;
 use super::secret::{SecretSource, bearer};
+use crate::report::clean::xml;
 
 /// Bytes of the content; a whole event may have 64 KB.
 const CONTENT_LIMIT_BYTES: usize = 32_000;
@@ -90,7 +91,7 @@ impl Destination for Matrix {
 pub fn content(message: &Message, continues: Option<&str>) -> Value {
     let content = |message: &Message| {
         let document = Document::of(message, false);
-        let title = html_text(&document.heading());
+        let title = xml(&document.heading());
         let formatted = format!("<strong>{title}</strong>{}", html(&document));
         let mut content = json!({
             "msgtype": "m.text",

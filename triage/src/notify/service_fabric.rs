@@ -64,8 +64,14 @@ impl ServiceFabric {
 
     fn client(&self, http: &Http) -> Result<Option<reqwest::Client>, ConfigError> {
         let identity = self.identity()?;
-        if self.address()?.is_plain() || (identity.is_none() && self.servers.is_empty()) {
+        if identity.is_none() && self.servers.is_empty() {
             return Ok(None);
+        }
+        if self.address()?.is_plain() {
+            return Err(ConfigError::Value {
+                key: "service_fabric.gateway",
+                problem: "with `certificate` or `servers` the address must begin with https://, or neither side would be known to the other".to_owned(),
+            });
         }
         pinned::client(http, identity.as_ref(), &self.servers)
             .map(Some)

@@ -192,3 +192,18 @@ fn thumbprints_are_read_as_people_copy_them() {
     assert!(error.contains("40 (SHA-1) or 64 (SHA-256)"), "{error}");
     assert!(Thumbprint::parse(&"é".repeat(40)).is_err());
 }
+
+#[test]
+fn a_certificate_or_a_pin_over_plain_http_is_refused() {
+    use leakhound_triage::notify::Destination;
+    let pinned = ServiceFabric {
+        servers: vec![Thumbprint::parse(&"0f".repeat(20)).unwrap()],
+        ..plain("http://localhost:19080".to_owned())
+    };
+    let error = pinned.check().unwrap_err().to_string();
+    assert!(
+        error.contains("service_fabric.gateway") && error.contains("https://"),
+        "{error}"
+    );
+    plain("http://localhost:19080".to_owned()).check().unwrap();
+}

@@ -268,20 +268,27 @@ impl<'a> Walker<'a> {
             .first()
             .map_or(u64::MAX, |c| c.0);
         let until = until.min(from.saturating_add(GUESS_BYTES));
-        let from = from.next_multiple_of(8);
-        (from..until).step_by(8).find(|start| {
-            let mut at = *start;
-            for _ in 0..GUESS_OBJECTS {
-                match object_size(window, cache, at) {
-                    Some(size) if size <= range.end - at => at += size,
-                    _ => return false,
-                }
-                if at == range.end || at == next_context {
-                    break;
-                }
+        let mut start = from.next_multiple_of(8);
+        while start < until {
+            if window.header(start).is_none() {
+                start = self.next_present(start);
+                continue;
             }
-            true
-        })
+            let mut at = start;
+            let plausible = (0..GUESS_OBJECTS).all(|_| {
+                at == range.end
+                    || at == next_context
+                    || object_size(window, cache, at)
+                        .filter(|size| *size <= range.end - at)
+                        .inspect(|size| at += size)
+                        .is_some()
+            });
+            if plausible {
+                return Some(start);
+            }
+            start += 8;
+        }
+        None
     }
 
     /// Allocation contexts from an address on; they never lie in large object or frozen ranges.

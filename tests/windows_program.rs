@@ -146,6 +146,26 @@ fn a_linux_core_reads_on_windows_as_on_linux() {
     );
 }
 
+#[test]
+#[ignore = "builds the program for Windows, five minutes: cargo test --test windows_program -- --ignored"]
+fn a_windows_dump_reads_on_windows_as_on_linux_raw_compressed_and_sealed() {
+    let program = windows_program::get().unwrap();
+    let app = targets::app("inventory").unwrap();
+    for version in windows::VERSIONS {
+        let folder = tempfile::tempdir().unwrap();
+        let root = windows::get(version).unwrap();
+        let raw = folder.path().join("service.dmp");
+        drop(root.start_and_dump(&app, &raw).unwrap());
+        equal(&program, &raw, &VIEWS);
+        let packed = folder.path().join("service.dmp.zst");
+        let bytes = std::fs::read(&raw).unwrap();
+        std::fs::write(&packed, zstd::encode_all(&bytes[..], 1).unwrap()).unwrap();
+        equal(&program, &packed, &["gen"]);
+        let bundle = sealed(&raw, MINIDUMP_FILE, folder.path());
+        equal(&program, &bundle, &["gen"]);
+    }
+}
+
 /// The one bundle of an archive.
 fn only_bundle(archive: &Path) -> PathBuf {
     let archive = Archive::open(archive).unwrap();

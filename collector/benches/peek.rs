@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p leakhound-collector --bench peek [SERVICES]`. By default ten services are sampled five times a second,
 //! which are as many samples as fifty services give at the pace of one second; the budget for those is 0.2 % of a core
-//! and 20 MB. Processor time is this process's own, the whole collector with it.
+//! and 20 MB. Processor time is this process's own, the whole collector with it; reads are its calls of `read` and `pread`, also
+//! those that look for new processes, and do not depend on what else the machine does. Peeks are other calls.
 
 use leakhound_archive::Archive;
 use leakhound_archive::state::State;
@@ -30,6 +31,7 @@ const RUNS: &[(&str, &str)] = &[
         "managed.gen2 > 1000 GB or managed.loh > 1000 GB",
     ),
     ("collections", "managed.gc_count.gen2 > 1_000_000_000"),
+    ("time in collections", "managed.time_in_gc > 100%"),
     ("handles", "managed.handles.pinned > 1_000_000_000"),
     (
         "all of them",
@@ -52,8 +54,8 @@ fn main() -> Result<()> {
     let every = 1_000 * count / SAMPLES_PER_SECOND;
     println!("{count} .NET 8 services, each sampled every {every} ms");
     println!(
-        "{:20} {:>10} {:>14} {:>12}",
-        "named by triggers", "of a core", "us per sample", "resident MB"
+        "{:20} {:>10} {:>14} {:>17} {:>12}",
+        "named by triggers", "of a core", "us per sample", "reads per sample", "resident MB"
     );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -68,20 +70,38 @@ fn main() -> Result<()> {
             ));
         }
         let config: Config = config::parse(&text, Path::new("bench.toml"))?;
-        let (seconds, span) = runtime.block_on(measure(config, count))?;
+        let (used, span) = runtime.block_on(measure(config, count))?;
         let samples = span.as_secs_f64() * SAMPLES_PER_SECOND as f64;
         println!(
-            "{name:20} {:>8.2} % {:>14.0} {:>12.1}",
-            seconds / span.as_secs_f64() * 100.0,
-            seconds / samples * 1e6,
+            "{name:20} {:>8.2} % {:>14.0} {:>17.1} {:>12.1}",
+            used.seconds / span.as_secs_f64() * 100.0,
+            used.seconds / samples * 1e6,
+            used.reads / samples,
             resident_bytes()? as f64 / 1e6
         );
     }
     Ok(())
 }
 
-/// Processor seconds used in a span of quiet watching.
-async fn measure(config: Config, count: usize) -> Result<(f64, Duration)> {
+/// What was used so far, or in a span.
+struct Used {
+    seconds: f64,
+    reads: f64,
+}
+
+impl Used {
+    fn now() -> Result<Self> {
+        let io = std::fs::read_to_string("/proc/self/io")?;
+        let reads = io.lines().find_map(|l| l.strip_prefix("syscr: "));
+        Ok(Self {
+            seconds: processor_seconds(),
+            reads: reads.ok_or("no syscr in /proc/self/io")?.parse()?,
+        })
+    }
+}
+
+/// What a span of quiet watching needs.
+async fn measure(config: Config, count: usize) -> Result<(Used, Duration)> {
     let folder = tempfile::tempdir()?;
     let archive = Arc::new(Archive::open_or_create(folder.path())?);
     let collector = Collector::new(config.clone(), archive, State::open(folder.path())?)?;
@@ -94,9 +114,14 @@ async fn measure(config: Config, count: usize) -> Result<(f64, Duration)> {
         watched += usize::from(matches!(events.recv().await?, Event::Watching { .. }));
     }
     tokio::time::sleep(SETTLE).await;
-    let (begun, before) = (Instant::now(), processor_seconds());
+    let (begun, before) = (Instant::now(), Used::now()?);
     tokio::time::sleep(MEASURE).await;
-    let used = (processor_seconds() - before, begun.elapsed());
+    let now = Used::now()?;
+    let used = Used {
+        seconds: now.seconds - before.seconds,
+        reads: now.reads - before.reads,
+    };
+    let used = (used, begun.elapsed());
     stop.cancel();
     task.await??;
     Ok(used)

@@ -8,7 +8,7 @@ use crate::discover::{Discovery, matcher};
 use crate::history::{HistoryStore, ServiceHistory};
 use crate::identity::Identity;
 use crate::peek::RuntimePeek;
-use crate::sample::{Facts, Sampler};
+use crate::sample::{Facts, LOAD, SLOW, Sampler};
 use crate::siblings::Siblings;
 use crate::target::{Past, Plan, Target};
 use jiff::Timestamp;
@@ -112,7 +112,7 @@ impl DryRun {
         let plan = |service| {
             let mut plan = Plan::of(service);
             // A person looks: every column is fresh in every row.
-            plan.wants_slow = true;
+            plan.named.extend(SLOW.iter().chain(LOAD));
             for fact in SHOWN {
                 if !plan.peeks.contains(&fact) {
                     plan.peeks.push(fact);

@@ -1,10 +1,10 @@
 //! Live facts of a process under their vocabulary names, cheap enough for fifty processes each second.
 //!
-//! *What is read.* Every sample reads two small files through descriptors that stay open: `statm` (sizes) and
-//! `stat` (processor time, threads); every five seconds also `status` (swap, commit, the split of resident
-//! memory) and the number of descriptors, which cost the kernel ten times as much. Limits of the cgroup are
-//! read once for all processes of a group. A trigger that names one of the slower facts makes them be read
-//! each time. A descriptor belongs to the process it was opened for: when that ends, the read fails, so a
+//! *What is read.* Every sample reads one small file through a descriptor that stays open: `statm` (sizes). Every five
+//! seconds it also reads `stat` (processor time, threads), `status` (swap, commit, the split of resident memory) and the number of
+//! descriptors, which cost the kernel ten times as much. The use of a cgroup is read once for all processes of it, and
+//! its limits every ten seconds. A trigger that names one of the slower facts makes them be read each time. Processes that
+//! are sampled at one pace are sampled at the same moment, so that the agent wakes once for all of them. A descriptor belongs to the process it was opened for: when that ends, the read fails, so a
 //! reused id is never mistaken for the old process.
 //!
 //! *Private bytes.* Resident memory that is backed by no file, plus swap (`RssAnon + VmSwap`). It leaves out private copies of clean file pages,
@@ -28,10 +28,12 @@ pub mod process;
 
 use crate::identity::Identity;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Facts that are read every five seconds unless a trigger names them.
+/// Facts that are read every five seconds unless a trigger names one of them.
 pub const SLOW: &[&str] = &["fds", "rss.file", "rss.shared", "swap", "commit"];
+/// The same, of another file.
+pub const LOAD: &[&str] = &["cpu", "cpu.machine", "threads"];
 
 /// Facts by vocabulary name, in the vocabulary's units.
 ///
@@ -87,6 +89,8 @@ pub struct Sampler {
     #[cfg(target_os = "linux")]
     groups: cgroup::Groups,
     node: node::Node,
+    /// Where the moments of all paces begin.
+    epoch: Instant,
 }
 
 impl Default for Sampler {
@@ -95,6 +99,7 @@ impl Default for Sampler {
             #[cfg(target_os = "linux")]
             groups: cgroup::Groups::new(cgroup::Mounts::find()),
             node: node::Node::open(),
+            epoch: Instant::now(),
         }
     }
 }
@@ -107,6 +112,7 @@ impl Sampler {
         Self {
             groups: cgroup::Groups::new(mounts),
             node: node::Node::open(),
+            epoch: Instant::now(),
         }
     }
 
@@ -115,6 +121,16 @@ impl Sampler {
         #[cfg(target_os = "linux")]
         self.groups.begin();
         self.node.refresh();
+    }
+
+    /// The next moment of a pace after `now`: the same for all processes that are sampled at it, and never so soon that
+    /// what is measured between two samples would be noise.
+    #[must_use]
+    pub fn next(&self, every: Duration, now: Instant) -> Instant {
+        let nanos = every.as_nanos().max(1);
+        let past = now.saturating_duration_since(self.epoch) + every / 2;
+        let left = nanos - past.as_nanos() % nanos;
+        now + every / 2 + Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX))
     }
 
     /// Starts to watch a process.
@@ -217,6 +233,22 @@ mod tests {
         let grown = after.get("private_bytes").unwrap() - before.get("private_bytes").unwrap();
         assert!((150e6..400e6).contains(&grown), "{grown}");
         assert!(before.get("cpu").is_none() && after.get("cpu").unwrap() > 0.02);
+    }
+
+    #[test]
+    fn processes_of_one_pace_meet() {
+        let sampler = Sampler::default();
+        let every = Duration::from_secs(1);
+        let at = |ms: u64| sampler.epoch + Duration::from_millis(ms);
+        assert_eq!(sampler.next(every, at(0)), at(1_000));
+        assert_eq!(sampler.next(every, at(300)), at(1_000));
+        assert_eq!(sampler.next(every, at(1_000)), at(2_000));
+        assert_eq!(sampler.next(every, at(1_001)), at(2_000));
+        assert_eq!(sampler.next(every, at(1_900)), at(3_000), "too soon");
+        assert_eq!(
+            sampler.next(Duration::ZERO, at(7)),
+            at(7) + Duration::from_nanos(1)
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::history::{Keep, ProcessHistory, ServiceHistory, View};
 use crate::identity::Identity;
 use crate::peek::{self, Peek, PeekProcess};
 use crate::sample::process::ProcessSampler;
-use crate::sample::{Facts, SLOW, Sampler};
+use crate::sample::{Facts, Sampler};
 use crate::siblings::Siblings;
 use crate::trigger::{self, Armed, Fired, Watch};
 use leakhound_archive::manifest::SamplePoint;
@@ -66,8 +66,8 @@ pub struct Plan {
     pub siblings: Vec<&'static str>,
     /// The `managed.*` facts that triggers name; nothing else is looked at in the running process.
     pub peeks: Vec<&'static str>,
-    /// Some trigger names a fact that is otherwise read less often.
-    pub wants_slow: bool,
+    /// The facts that triggers name: they are fresh in every sample.
+    pub named: Vec<&'static str>,
     /// How often a process is sampled.
     pub every: Duration,
 }
@@ -89,11 +89,12 @@ impl Plan {
         siblings.dedup();
         Self {
             keep: Keep::of(&parsed),
-            wants_slow: named.iter().any(|f| SLOW.contains(f)),
             peeks: named
-                .into_iter()
+                .iter()
+                .copied()
                 .filter(|f| f.starts_with(peek::PREFIX))
                 .collect(),
+            named,
             siblings,
             triggers,
             every,
@@ -148,9 +149,7 @@ impl Target {
         now: Instant,
     ) -> std::io::Result<Self> {
         let mut process = sampler.open(&identity)?;
-        if plan.wants_slow {
-            process.read_all_each_time();
-        }
+        process.read_each_time(&plan.named);
         Ok(Self {
             sampler: process,
             identity,
@@ -205,7 +204,7 @@ impl Target {
         let left = self.recent.time_to_limit(&self.facts);
         self.facts.set_some("time_to_limit", left);
         // A collector that was held up does not sample twice to catch up.
-        self.due = (self.due + plan.every).max(now);
+        self.due = sampler.next(plan.every, now);
         true
     }
 

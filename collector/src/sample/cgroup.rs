@@ -2,7 +2,7 @@
 
 use super::Facts;
 use super::limit::Limit;
-use super::pressure::pressure;
+use super::pressure::{Pressure, pressure};
 use super::process::{number, read};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 
 /// `memory.stat` makes the kernel add up its counters, so it is read this seldom.
 const STAT_EVERY: Duration = Duration::from_secs(10);
+/// Limits are changed by hand or by an orchestrator, seldom.
+const LIMIT_EVERY: Duration = Duration::from_secs(10);
+/// The kernel takes its averages of pressure this often.
+const PRESSURE_EVERY: Duration = Duration::from_secs(2);
 /// Levels walked from the group to the root.
 const MAX_DEPTH: usize = 64;
 /// Version 1 writes "no limit" as a number of pages near 2^63.
@@ -63,6 +67,8 @@ struct Level {
     folder: PathBuf,
     limit: File,
     usage: File,
+    /// What was last read of `limit`, and when.
+    limit_bytes: Option<(Instant, Option<u64>)>,
     file_share: Option<(Instant, f64)>,
 }
 
@@ -71,6 +77,7 @@ struct Level {
 struct Group {
     levels: Vec<Level>,
     pressure: Option<File>,
+    pressed: Option<(Instant, Pressure)>,
     /// Read in this moment already: processes of one group share it.
     fresh: Option<Facts>,
 }
@@ -142,6 +149,7 @@ impl Mounts {
                         folder: here.to_owned(),
                         limit,
                         usage,
+                        limit_bytes: None,
                         file_share: None,
                     });
                 }
@@ -173,7 +181,7 @@ impl Group {
         // The level with the least room left is the one that will kill.
         let mut binding = None;
         for level in &mut self.levels {
-            if let Some(limit) = level.read(buffer)
+            if let Some(limit) = level.read(now, buffer)
                 && limit.tighten(facts)
             {
                 binding = Some(level);
@@ -183,7 +191,9 @@ impl Group {
             facts.set_some("limit_file", level.file_bytes(now));
         }
         if let Some(file) = &self.pressure {
-            let pressure = pressure(file, buffer);
+            let pressure = fresh(&mut self.pressed, now, PRESSURE_EVERY, || {
+                pressure(file, buffer)
+            });
             facts.set_some("memory_pressure", pressure.some);
             facts.set_some("memory_pressure.full", pressure.full);
         }
@@ -192,9 +202,12 @@ impl Group {
 
 impl Level {
     /// Its limit; `None` where it has none.
-    fn read(&self, buffer: &mut Vec<u8>) -> Option<Limit> {
+    fn read(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Limit> {
+        let limit = &self.limit;
         // `max` is no number: no limit on this level.
-        let bytes = value(&self.limit, buffer).filter(|l| *l < UNLIMITED && *l > 0)?;
+        let bytes = fresh(&mut self.limit_bytes, now, LIMIT_EVERY, || {
+            value(limit, buffer).filter(|l| *l < UNLIMITED && *l > 0)
+        })?;
         let used_bytes = value(&self.usage, buffer)?;
         Some(Limit { bytes, used_bytes })
     }
@@ -220,6 +233,19 @@ impl Level {
         let bytes = (cache - shared).max(0.0);
         self.file_share = Some((now, bytes));
         Some(bytes)
+    }
+}
+
+/// What was read last, or read anew when that is this long ago.
+fn fresh<T: Copy>(
+    kept: &mut Option<(Instant, T)>,
+    now: Instant,
+    every: Duration,
+    read: impl FnOnce() -> T,
+) -> T {
+    match kept {
+        Some((then, value)) if now.saturating_duration_since(*then) < every => *value,
+        _ => kept.insert((now, read())).1,
     }
 }
 

@@ -1,6 +1,6 @@
-//! `statm`, `stat`, and less often `status`, of one process.
+//! `statm`, and less often `stat` and `status`, of one process.
 
-use super::Facts;
+use super::{Facts, LOAD, SLOW};
 use crate::discover::identity::{stat_field, ticks_per_second};
 use crate::identity::Identity;
 use std::fs::{self, File};
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 /// How often descriptors are counted where the kernel does not tell their number (before Linux 6.2).
 const COUNT_EVERY: u32 = 30;
-/// How often `status` is read and descriptors are counted, unless a trigger asks for what only they tell.
-const FULL_EVERY: Duration = Duration::from_secs(5);
+/// How often `stat` and `status` are read and descriptors are counted, unless a trigger asks for what only they tell.
+const EVERY: Duration = Duration::from_secs(5);
 /// Descriptors counted at most.
 const MAX_COUNTED: usize = 100_000;
 
@@ -28,11 +28,38 @@ pub struct ProcessSampler {
     started_ms: i64,
     last_cpu: Option<(Instant, u64)>,
     counted: Option<(u32, f64)>,
-    full: Option<(Instant, Facts)>,
-    full_every: Duration,
+    /// What `stat` told.
+    load: Kept,
+    /// What `status` told.
+    full: Kept,
     page_bytes: f64,
     cores: f64,
     buffer: Vec<u8>,
+}
+
+/// Facts that are read less often than others, and kept meanwhile.
+#[derive(Debug)]
+struct Kept {
+    read_at: Option<Instant>,
+    every: Duration,
+    facts: Facts,
+}
+
+impl Kept {
+    fn is_due(&self, now: Instant) -> bool {
+        self.read_at
+            .is_none_or(|then| now.saturating_duration_since(then) >= self.every)
+    }
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self {
+            read_at: None,
+            every: EVERY,
+            facts: Facts::default(),
+        }
+    }
 }
 
 impl ProcessSampler {
@@ -48,8 +75,8 @@ impl ProcessSampler {
             started_ms: identity.started_ms,
             last_cpu: None,
             counted: None,
-            full: None,
-            full_every: FULL_EVERY,
+            load: Kept::default(),
+            full: Kept::default(),
             page_bytes: page_bytes(),
             cores: cores(),
             buffer: vec![0; 2048],
@@ -66,21 +93,27 @@ impl ProcessSampler {
         &self.cgroup
     }
 
-    /// Reads everything at every sample: some trigger names a fact that is otherwise read less often.
-    pub fn read_all_each_time(&mut self) {
-        self.full_every = Duration::ZERO;
+    /// Reads these facts at every sample, also those that are otherwise read less often: some trigger names them.
+    pub fn read_each_time(&mut self, facts: &[&str]) {
+        for (kept, theirs) in [(&mut self.load, LOAD), (&mut self.full, SLOW)] {
+            if facts.iter().any(|fact| theirs.contains(fact)) {
+                kept.every = Duration::ZERO;
+            }
+        }
     }
 
     pub(super) fn sample(&mut self, now: Instant, facts: &mut Facts) -> bool {
-        let due = match &self.full {
-            Some((then, _)) => now.saturating_duration_since(*then) >= self.full_every,
-            None => true,
-        };
-        if due && !self.read_full(now) {
+        if self.full.is_due(now) && !self.read_full(now) {
             return false;
         }
-        if let Some((_, full)) = &self.full {
-            facts.clone_from(full);
+        // Two readings make the first use of the processor, so the second is not waited for.
+        let is_load_due = self.load.is_due(now) || self.load.facts.get("cpu").is_none();
+        if is_load_due && !self.read_load(now) {
+            return false;
+        }
+        facts.clone_from(&self.full.facts);
+        for (name, value) in self.load.facts.iter() {
+            facts.set(name, value);
         }
         let Some(n) = read(&self.statm, &mut self.buffer) else {
             return false;
@@ -88,38 +121,46 @@ impl ProcessSampler {
         if !statm(&self.buffer[..n], self.page_bytes, facts) {
             return false;
         }
-        let Some(n) = read(&self.stat, &mut self.buffer) else {
-            return false;
-        };
-        if let Some(stat) = std::str::from_utf8(&self.buffer[..n]).ok().and_then(stat) {
-            facts.set("threads", stat.threads as f64);
-            if let Some((then, before)) = self.last_cpu {
-                let seconds = now.saturating_duration_since(then).as_secs_f64();
-                let used = stat.cpu_ticks.saturating_sub(before) as f64 / ticks_per_second() as f64;
-                if seconds > 0.0 {
-                    facts.set("cpu", used / seconds);
-                    facts.set("cpu.machine", used / seconds / self.cores);
-                }
-            }
-            self.last_cpu = Some((now, stat.cpu_ticks));
-        }
         let uptime = jiff::Timestamp::now().as_millisecond() - self.started_ms;
         facts.set("uptime", uptime.max(0) as f64);
         true
     }
 
-    /// What costs most: `status` (the kernel prints sixty lines) and the descriptors.
+    /// `stat`, for which the kernel goes through all threads.
+    fn read_load(&mut self, now: Instant) -> bool {
+        let Some(n) = read(&self.stat, &mut self.buffer) else {
+            return false;
+        };
+        let Some(stat) = std::str::from_utf8(&self.buffer[..n]).ok().and_then(stat) else {
+            return true;
+        };
+        let facts = &mut self.load.facts;
+        facts.set("threads", stat.threads as f64);
+        if let Some((then, before)) = self.last_cpu {
+            let seconds = now.saturating_duration_since(then).as_secs_f64();
+            let used = stat.cpu_ticks.saturating_sub(before) as f64 / ticks_per_second() as f64;
+            if seconds > 0.0 {
+                facts.set("cpu", used / seconds);
+                facts.set("cpu.machine", used / seconds / self.cores);
+            }
+        }
+        self.last_cpu = Some((now, stat.cpu_ticks));
+        self.load.read_at = Some(now);
+        true
+    }
+
+    /// `status` (the kernel prints sixty lines) and the descriptors.
     fn read_full(&mut self, now: Instant) -> bool {
         let Some(n) = read(&self.status, &mut self.buffer) else {
             return false;
         };
-        let mut facts = self.full.take().map(|(_, f)| f).unwrap_or_default();
-        facts.clear();
-        if !status(&self.buffer[..n], &mut facts) {
+        self.full.facts.clear();
+        if !status(&self.buffer[..n], &mut self.full.facts) {
             return false;
         }
-        facts.set_some("fds", self.count_descriptors());
-        self.full = Some((now, facts));
+        let descriptors = self.count_descriptors();
+        self.full.facts.set_some("fds", descriptors);
+        self.full.read_at = Some(now);
         true
     }
 
@@ -252,6 +293,33 @@ mod tests {
         assert_eq!(facts.get("commit"), Some(512.0 * 1024.0));
         assert!(!status(b"Name:\tzombie\nThreads:\t1\n", &mut facts));
         assert!(!statm(b"0 0 0 0 0 0 0\n", 4096.0, &mut facts));
+    }
+
+    #[test]
+    fn what_a_trigger_names_is_fresh_and_the_rest_waits() {
+        let me = crate::discover::one(std::process::id()).map(|me| ProcessSampler::open(&me));
+        let Ok(Ok(mut sampler)) = me else {
+            panic!("we can read ourselves");
+        };
+        let start = Instant::now();
+        let read_at = |sampler: &mut ProcessSampler, seconds| {
+            let now = start + Duration::from_secs(seconds);
+            assert!(sampler.sample(now, &mut Facts::default()));
+            let age = |kept: &Kept| kept.read_at.map(|at| (at - start).as_secs());
+            (age(&sampler.load), age(&sampler.full))
+        };
+        assert_eq!(read_at(&mut sampler, 0), (Some(0), Some(0)));
+        assert_eq!(
+            read_at(&mut sampler, 1),
+            (Some(1), Some(0)),
+            "the first use"
+        );
+        assert_eq!(read_at(&mut sampler, 2), (Some(1), Some(0)));
+        assert_eq!(read_at(&mut sampler, 6), (Some(6), Some(6)));
+        sampler.read_each_time(&["cpu"]);
+        assert_eq!(read_at(&mut sampler, 7), (Some(7), Some(6)));
+        sampler.read_each_time(&["swap"]);
+        assert_eq!(read_at(&mut sampler, 8), (Some(8), Some(8)));
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl ProcessSampler {
     }
 
     /// Everything is read at every sample anyway.
-    pub fn read_all_each_time(&mut self) {}
+    pub fn read_each_time(&mut self, _: &[&str]) {}
 
     pub(super) fn sample(&mut self, now: Instant, facts: &mut Facts) -> bool {
         if self.process.has_ended() {

@@ -117,7 +117,7 @@ fn every_family_of_triggers_fires_on_a_live_process_and_only_when_it_should() {
     let (first, second) = (now + 50, now + 150);
     let steps = format!("threads > steps({first}, {second})");
     let siblings = "threads > 2 * siblings(threads)";
-    let below = "managed.heap < 1 GB and managed.heap > 0 B and node.available < 1000 TB";
+    let below = "managed.heap < 1 GB and managed.heap > 0 B and managed.time_in_gc < 50% and node.available < 1000 TB";
     // It collects only when it is told to.
     let collections = 6;
     let managed = format!("managed.gc_count.gen2 >= {collections}");
@@ -194,8 +194,10 @@ fn a_process_that_computes_is_seen_to_and_ends_quietly() {
     let pid = busy.pid();
     let cpu = "cpu > 1% and cpu.machine < 101% for 300 ms";
     let slope = "rate(managed.gc_count.gen0, 30 s) > 1/h";
-    let mut watching = Watching::start(&[pid], &[cpu, slope]);
+    let collecting = "managed.time_in_gc > 0% and managed.time_in_gc <= 100%";
+    let mut watching = Watching::start(&[pid], &[cpu, slope, collecting]);
     watching.wait(pid, cpu, |t| t["fires"] == true);
+    watching.wait(pid, collecting, |t| t["fires"] == true);
     watching.wait(pid, slope, |t| t["fires"] == true);
     drop(busy);
     let deadline = Instant::now() + PATIENCE;

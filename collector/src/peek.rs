@@ -1,6 +1,7 @@
 //! Live managed values (`managed.*`): the wall between the sampler and the reader of runtimes.
 
 mod runtime;
+mod time_in_gc;
 
 pub use runtime::RuntimePeek;
 

@@ -1,9 +1,11 @@
 //! Live managed values through the reader of runtimes.
 
+use super::time_in_gc::TimeInGc;
 use super::{Peek, PeekProcess};
 use crate::identity::Identity;
 use crate::sample::Facts;
 use leakhound_clr::{Generation, HandleKind, Parts, Peeker};
+use std::time::Instant;
 
 /// Reads every .NET process that `leakhound-clr` knows.
 #[derive(Debug, Default)]
@@ -30,6 +32,7 @@ impl Peek for RuntimePeek {
             parts: parts_of(&rows),
             peeker,
             rows,
+            time_in_gc: TimeInGc::default(),
         }))
     }
 }
@@ -43,6 +46,7 @@ enum From {
     FinalizerReady,
     Handles(&'static [HandleKind]),
     Collections(usize),
+    TimeInGc,
 }
 
 /// A fact and where it comes from.
@@ -90,6 +94,7 @@ const ROWS: &[Row] = &[
     ("managed.gc_count.gen0", From::Collections(0)),
     ("managed.gc_count.gen1", From::Collections(1)),
     ("managed.gc_count.gen2", From::Collections(2)),
+    ("managed.time_in_gc", From::TimeInGc),
 ];
 
 /// The parts of the heap that must be looked at for these facts, and no others.
@@ -101,6 +106,7 @@ fn parts_of(rows: &[Row]) -> Parts {
             From::FinalizerReady => parts.finalizer = true,
             From::Handles(_) => parts.handles = true,
             From::Collections(_) => parts.collections = true,
+            From::TimeInGc => parts.timing = true,
         }
     }
     parts
@@ -110,6 +116,7 @@ struct Open {
     peeker: Peeker,
     parts: Parts,
     rows: Vec<Row>,
+    time_in_gc: TimeInGc,
 }
 
 impl PeekProcess for Open {
@@ -118,6 +125,10 @@ impl PeekProcess for Open {
         let Some(peek) = self.peeker.peek_at(self.parts) else {
             return false;
         };
+        let time_in_gc = peek.timing.and_then(|timing| {
+            let now = Instant::now();
+            self.time_in_gc.share(now, timing, peek.gc_in_progress)
+        });
         let handles = |kinds: &[HandleKind]| {
             let counts = peek.handles.as_ref()?;
             let of = kinds.iter().filter_map(|kind| counts.get(kind));
@@ -125,6 +136,10 @@ impl PeekProcess for Open {
         };
         for (name, from) in &self.rows {
             let value = match from {
+                From::TimeInGc => {
+                    facts.set_some(name, time_in_gc);
+                    continue;
+                }
                 From::Generation(generation) => Some(peek.bytes(*generation)),
                 From::Heap => Some(peek.heap_bytes()),
                 From::Committed => Some(peek.committed_bytes),

@@ -59,6 +59,7 @@ pub const FACTS: &[Fact] = &[
     fact("managed.gc_count.gen0", Count, Live, "Collections of generation 0 and older since the process started."),
     fact("managed.gc_count.gen1", Count, Live, "Collections of generation 1 and older since the process started."),
     fact("managed.gc_count.gen2", Count, Live, "Collections of generation 2 since the process started."),
+    fact("managed.time_in_gc", Ratio, Live, "Share of the time since the sample before in which the process stood still for collections; those in the background do not count. Unknown for .NET 5 to 7."),
 
     // The capture itself.
     fact("runtime.name", Text, Sheet, "`.NET`, or `none` when no runtime was found."),

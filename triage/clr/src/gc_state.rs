@@ -8,9 +8,11 @@
 use crate::gc_vars::{GcVars, scan_words};
 use crate::limits;
 use crate::runtime::Runtime;
+use crate::version::Version;
 use leakhound_dump::{Memory, MemoryExt};
 use serde::Serialize;
 use std::ops::Range;
+use std::time::Duration;
 
 /// What the collector says about its work so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -249,6 +251,69 @@ pub(crate) fn dynamic_data_places(memory: &dyn Memory, vars: &GcVars) -> Vec<Opt
 pub(crate) fn collections(memory: &dyn Memory, vars: &GcVars, table: u64) -> Option<[u64; 3]> {
     let table = read_table(memory, vars, table)?;
     Some([table[0][11], table[1][11], table[2][11]])
+}
+
+/// How long the collector works, as the first heap remembers it: all heaps collect together.
+///
+/// Of each generation only the last collection is remembered, so whoever wants a sum looks often.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GcTiming {
+    /// Collections begun so far whose oldest generation was 0, 1 and 2.
+    pub begun: [u64; 3],
+    /// The oldest generation of the last of them.
+    pub last: usize,
+    /// How long the last one took that included each generation and has ended. One in the background counts from its begin to
+    /// its end, though the program ran meanwhile; for generations 0 and 1, from the last small collection to its end.
+    pub elapsed: [Duration; 3],
+    /// Collections that ran in the background and have ended; the server collector does not tell.
+    pub background: Option<u64>,
+    /// One runs in the background now.
+    pub in_background: bool,
+}
+
+/// `c_gc_state_free`: marking and planning come before it.
+const BACKGROUND_FREE: u32 = 2;
+
+/// Where the first heap keeps the times, by version: word of `gc_elapsed_time` and its unit. `None` where that was not proved.
+fn elapsed_word(version: Version) -> Option<(usize, fn(u64) -> Duration)> {
+    match version.major {
+        // `time_clock`, `gc_elapsed_time`, `gc_speed`, in milliseconds.
+        3 => Some((17, Duration::from_millis)),
+        // `time_clock`, `previous_time_clock`, `gc_elapsed_time`, in microseconds.
+        8..=10 => Some((18, Duration::from_micros)),
+        _ => None,
+    }
+}
+
+/// Times of collections, from a table found before.
+pub(crate) fn timing(
+    memory: &dyn Memory,
+    vars: &GcVars,
+    table: u64,
+    version: Version,
+) -> Option<GcTiming> {
+    /// Nothing takes a day.
+    const MOST: Duration = Duration::from_secs(24 * 60 * 60);
+    let (word, unit) = elapsed_word(version)?;
+    let table = read_table(memory, vars, table)?;
+    let (count, clock) = (|i: usize| table[i][11], |i: usize| table[i][15]);
+    let elapsed = [0, 1, 2].map(|i: usize| unit(table[i][word]));
+    // A collection sets the clock of every generation that it includes.
+    let last = (0..3).rfind(|i| clock(*i) == clock(0))?;
+    let state = memory.u32(vars.current_background_state);
+    let is_plausible =
+        elapsed.iter().all(|e| *e < MOST) && state.is_none_or(|s| s <= BACKGROUND_FREE);
+    is_plausible.then_some(GcTiming {
+        begun: [
+            count(0).checked_sub(count(1))?,
+            count(1).checked_sub(count(2))?,
+            count(2),
+        ],
+        last,
+        elapsed,
+        background: mechanisms(memory, vars).map(|m| m.concurrent),
+        in_background: state.is_some_and(|s| s != BACKGROUND_FREE),
+    })
 }
 
 fn neighborhood(vars: &GcVars) -> Range<u64> {

@@ -65,7 +65,9 @@ pub use exceptions::ExceptionInfo;
 pub use fields::{Field, FieldKind};
 pub use finalization::{Finalization, FinalizerState, FinalizerThread};
 pub use frames::{Frame, SystemCall};
-pub use gc_state::{Budget, GcState, LastCollection, LatencyMode, Mechanisms, OutOfMemory};
+pub use gc_state::{
+    Budget, GcState, GcTiming, LastCollection, LatencyMode, Mechanisms, OutOfMemory,
+};
 pub use handles::{Handle, HandleKind};
 pub use histogram::{Histogram, Tally};
 pub use layout::LayoutSource;

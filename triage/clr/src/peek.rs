@@ -7,11 +7,12 @@ mod pages;
 
 use crate::completeness::Log;
 use crate::finalization::ready_count;
-use crate::gc_state;
+use crate::gc_state::{self, GcTiming};
 use crate::gc_vars::GcVars;
 use crate::handles::{HandleKind, HandleReader};
 use crate::runtime::{NoRuntime, Options, Runtime};
 use crate::segments::{Generation, Heaps, finalize_queues};
+use crate::version::Version;
 use leakhound_dump::{Memory, MemoryExt, ProcessImage};
 use pages::Pages;
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub struct Peeker {
     server: bool,
     /// The first heap's table of collections, when it was found.
     collections: Option<u64>,
+    version: Version,
 }
 
 /// What to look at; the rest costs nothing.
@@ -37,6 +39,8 @@ pub struct Parts {
     pub handles: bool,
     /// Numbers of collections.
     pub collections: bool,
+    /// How long collections took.
+    pub timing: bool,
 }
 
 impl Parts {
@@ -46,6 +50,7 @@ impl Parts {
         finalizer: true,
         handles: true,
         collections: true,
+        timing: true,
     };
 }
 
@@ -62,6 +67,8 @@ pub struct Peek {
     pub handles: Option<BTreeMap<HandleKind, u64>>,
     /// Collections of generation 0, 1 and 2 so far, as `GC.CollectionCount` tells.
     pub collections: Option<[u64; 3]>,
+    /// How long collections took; unknown where the place of that is not known: .NET 5, 6 and 7.
+    pub timing: Option<GcTiming>,
     /// A collection is moving objects.
     pub gc_in_progress: bool,
 }
@@ -108,6 +115,7 @@ impl Peeker {
                 .first()
                 .copied()
                 .flatten(),
+            version: runtime.info.version,
         })
     }
 
@@ -167,6 +175,11 @@ impl Peeker {
             peek.collections = self
                 .collections
                 .and_then(|table| gc_state::collections(memory, &self.vars, table));
+        }
+        if parts.timing {
+            peek.timing = self
+                .collections
+                .and_then(|table| gc_state::timing(memory, &self.vars, table, self.version));
         }
         peek.gc_in_progress = invalid_before != 0 || invalid()? != 0;
         Some(peek)

@@ -2,7 +2,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
-use leakhound_clr::{Generation, HandleKind, Peek, Peeker};
+use leakhound_clr::{Generation, HandleKind, Parts, Peek, Peeker};
 use leakhound_testbed::{Service, Version, runtimes, targets};
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -170,6 +170,53 @@ fn peek_for_a_while(version: Version, server: bool) {
             "{what}: {missing} of {} peeks gave {name}",
             seen.tries
         );
+    }
+}
+
+/// Full collections, one after the other: the time that each is said to have taken is possible, in the right unit.
+fn time_of_collections(version: Version, server: bool) {
+    let what = format!("{version}{}", if server { " server" } else { "" });
+    let root = runtimes::get(version).unwrap();
+    let launch = targets::app("static-root").unwrap().on(&root);
+    let launch = if server { launch.server_gc(2) } else { launch };
+    let mut service = launch.env("SHOP_PERCENT", "20").start().unwrap();
+    let image = leakhound_dump::live(service.pid()).unwrap();
+    let peeker = Peeker::open(&image).unwrap();
+    let parts = Parts {
+        timing: true,
+        ..Parts::default()
+    };
+    let timing = || peeker.peek_at(parts).and_then(|p| p.timing).unwrap();
+    for _ in 0..3 {
+        let before = timing();
+        let started = Instant::now();
+        service.send("gc").unwrap();
+        let wall = started.elapsed();
+        let after = timing();
+        assert_eq!(after.begun[2], before.begun[2] + 1, "{what}: {after:?}");
+        let last = (after.last, after.background);
+        assert_eq!(last, (2, before.background), "{what}");
+        assert_eq!(
+            (after.background.is_some(), after.in_background),
+            (!server, false),
+            "{what}"
+        );
+        println!("{what}: {:?} of {wall:?}", after.elapsed[2]);
+        // Tens of megabytes of small objects are marked; nothing does that in a few microseconds.
+        // 3.1 takes the difference of two whole milliseconds.
+        let possible = Duration::from_micros(200)..=wall + Duration::from_millis(2);
+        assert!(
+            possible.contains(&after.elapsed[2]),
+            "{what}: {after:?} of {wall:?}"
+        );
+    }
+}
+
+#[test]
+fn how_long_a_collection_took_is_known_on_every_runtime() {
+    for version in Version::ALL {
+        time_of_collections(version, false);
+        time_of_collections(version, true);
     }
 }
 

@@ -1,14 +1,16 @@
 //! Snapshot and stop-and-stream against createdump and gcore, each with `zstd -3 -T2`, on one .NET service in the same run.
 //!
-//! `cargo bench -p leakhound-collector --bench capture [MEGABYTES]`. The pause is told by three witnesses: the method
-//! itself, the state of the main thread as seen from outside, and a thread inside the service that looks at the clock
-//! each millisecond and keeps the longest gap (which a busy machine makes longer).
+//! `cargo bench -p leakhound-collector --bench capture [MEGABYTES [RUNS]]`; 700 MB, three runs. The pause is told by three
+//! witnesses: the method itself, the state of the main thread as seen from outside, and a thread inside the service that looks at
+//! the clock each millisecond and keeps the longest gap (which a busy machine makes longer). Time runs from the wish to the sealed
+//! bundle; for the others to the end of zstd. Every figure is the median of the runs. Below each kind stands what it is in
+//! parts of createdump, and of gcore.
 
 use leakhound_archive::Archive;
 use leakhound_collector::capture::Cancel;
 use leakhound_collector::config::{CaptureConfig, Kind, MethodChoice, Reserve};
 use leakhound_collector::{discover, seal};
-use leakhound_testbed::{Service, Version, runtimes, targets};
+use leakhound_testbed::{DotnetRoot, Service, Version, runtimes, targets};
 use std::error::Error;
 use std::fs;
 use std::path::Path;
@@ -19,23 +21,23 @@ use std::time::{Duration, Instant};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// One capture by one method.
+/// Captures by one method.
+#[derive(Debug, Clone)]
 struct Row {
     name: String,
-    told: Option<f64>,
+    told_ms: Option<f64>,
     outside_ms: f64,
     inside_ms: f64,
     total_ms: f64,
-    raw_bytes: u64,
-    stored_bytes: u64,
+    raw_mb: f64,
+    stored_mb: f64,
 }
 
 fn main() -> Result<()> {
     // Cargo passes `--bench`.
-    let megabytes: u64 = std::env::args()
-        .filter_map(|a| a.parse().ok())
-        .next()
-        .unwrap_or(700);
+    let mut numbers = std::env::args().filter_map(|a| a.parse::<u64>().ok());
+    let megabytes = numbers.next().unwrap_or(700);
+    let runs = numbers.next().unwrap_or(3).max(1);
     let version = Version::Net8;
     let root = runtimes::get(version)?;
     let mut service = targets::app("steady")?.on(&root).start()?;
@@ -44,7 +46,7 @@ fn main() -> Result<()> {
     let facts = leakhound_collector::sample::once(&target)?;
     let resident = facts.get("rss").unwrap_or(0.0);
     println!(
-        ".NET {} with {:.0} MB resident; budget of the pause {:.1} ms",
+        ".NET {} with {:.0} MB resident; median of {runs}; budget of the pause {:.1} ms",
         version.exact(),
         resident / 1e6,
         15.0 + 12.0 * resident / 1e9
@@ -53,60 +55,120 @@ fn main() -> Result<()> {
         "{:22} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
         "", "pause ms", "outside", "inside", "total ms", "raw MB", "stored MB"
     );
-    let folder = tempfile::tempdir()?;
-    let archive = Archive::open_or_create(folder.path())?;
     for kind in [Kind::Heap, Kind::Full] {
+        let mut ours = Vec::new();
         for method in [MethodChoice::Snapshot, MethodChoice::StopAndStream] {
-            let config = CaptureConfig {
-                method,
-                reserve: Reserve::Bytes(1 << 20),
-                ..CaptureConfig::default()
-            };
-            let place = seal::Place {
-                archive: &archive,
-                queue: None,
-                config: &config,
-                walker: None,
-            };
-            let ((_, manifest), outside, inside) = measure(&mut service, || {
-                let cancel = Cancel::default();
-                seal::capture_once(place, &target, None, kind, "bench", &cancel, &mut |_| {})
-                    .map_err(Into::into)
-            })?;
-            let dump = manifest.dump.ok_or("no dump")?;
-            print(&Row {
-                name: format!("{} {}", manifest.method, kind.as_str()),
-                told: manifest.pause_ms,
-                outside_ms: outside,
-                inside_ms: inside,
-                total_ms: manifest.total_ms.unwrap_or(0.0),
-                raw_bytes: dump.raw_bytes,
-                stored_bytes: dump.stored_bytes,
-            });
+            let row = median(runs, || sealed(&mut service, kind, method))?;
+            print(&row);
+            ours.push(row);
         }
-        let option = match kind {
-            Kind::Full => "--full",
-            _ => "--withheap",
-        };
-        let pid = service.pid().to_string();
-        let core = folder.path().join("core");
-        let mut createdump = Command::new(root.createdump());
-        createdump.arg(option).arg("-f").arg(&core).arg(&pid);
-        let name = format!("createdump {}", kind.as_str());
-        print(&peer(&mut service, name, &mut createdump, &core)?);
+        let mut theirs = vec![median(runs, || createdump(&mut service, &root, kind))?];
+        // It has no option for the heap alone.
         if kind == Kind::Full {
-            // gdb's script adds the id to the name.
-            let made = folder.path().join(format!("core.{pid}"));
-            let mut gcore = Command::new("gcore");
-            gcore.arg("-o").arg(&core).arg(&pid);
-            match peer(&mut service, "gcore full".to_owned(), &mut gcore, &made) {
-                Ok(row) => print(&row),
+            match median(runs, || gcore(&mut service)) {
+                Ok(row) => theirs.push(row),
                 Err(error) => println!("gcore full: {error} (apt-get install gdb)"),
             }
+        }
+        theirs.iter().for_each(print);
+        for (our, their) in ours.iter().flat_map(|o| theirs.iter().map(move |t| (o, t))) {
+            println!(
+                "  {} against {}: stopped 1/{:.0} as long (inside), 1/{:.0} (outside); sealed {:.1} x as fast; {:.2} x the size",
+                our.name,
+                their.name,
+                their.inside_ms / our.inside_ms,
+                their.outside_ms / our.told_ms.unwrap_or(our.outside_ms),
+                their.total_ms / our.total_ms,
+                our.stored_mb / their.stored_mb,
+            );
         }
     }
     service.quit()?;
     Ok(())
+}
+
+/// The middle one of several runs, figure by figure.
+fn median(runs: u64, mut run: impl FnMut() -> Result<Row>) -> Result<Row> {
+    let rows = (0..runs).map(|_| run()).collect::<Result<Vec<Row>>>()?;
+    let middle = |figure: &dyn Fn(&Row) -> f64| {
+        let mut all: Vec<f64> = rows.iter().map(figure).collect();
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    let first = rows.first().ok_or("no run")?;
+    Ok(Row {
+        name: first.name.clone(),
+        told_ms: first.told_ms.map(|_| middle(&|r| r.told_ms.unwrap_or(0.0))),
+        outside_ms: middle(&|r| r.outside_ms),
+        inside_ms: middle(&|r| r.inside_ms),
+        total_ms: middle(&|r| r.total_ms),
+        raw_mb: middle(&|r| r.raw_mb),
+        stored_mb: middle(&|r| r.stored_mb),
+    })
+}
+
+/// Our own.
+fn sealed(service: &mut Service, kind: Kind, method: MethodChoice) -> Result<Row> {
+    let folder = tempfile::tempdir()?;
+    let archive = Archive::open_or_create(folder.path())?;
+    let config = CaptureConfig {
+        method,
+        reserve: Reserve::Bytes(1 << 20),
+        ..CaptureConfig::default()
+    };
+    let place = seal::Place {
+        archive: &archive,
+        queue: None,
+        config: &config,
+        walker: None,
+    };
+    let target = discover::one(service.pid())?;
+    let ((manifest, total), outside_ms, inside_ms) = measure(service, || {
+        let cancel = Cancel::default();
+        let started = Instant::now();
+        let (_, manifest) =
+            seal::capture_once(place, &target, None, kind, "bench", &cancel, &mut |_| {})?;
+        Ok((manifest, started.elapsed()))
+    })?;
+    let dump = manifest.dump.ok_or("no dump")?;
+    Ok(Row {
+        name: format!("{} {}", manifest.method, kind.as_str()),
+        told_ms: manifest.pause_ms,
+        outside_ms,
+        inside_ms,
+        total_ms: total.as_secs_f64() * 1e3,
+        raw_mb: dump.raw_bytes as f64 / 1e6,
+        stored_mb: dump.stored_bytes as f64 / 1e6,
+    })
+}
+
+fn createdump(service: &mut Service, root: &DotnetRoot, kind: Kind) -> Result<Row> {
+    let folder = tempfile::tempdir()?;
+    let core = folder.path().join("core");
+    let option = match kind {
+        Kind::Full => "--full",
+        _ => "--withheap",
+    };
+    let mut command = Command::new(root.createdump());
+    command.arg(option).arg("-f").arg(&core);
+    command.arg(service.pid().to_string());
+    peer(
+        service,
+        format!("createdump {}", kind.as_str()),
+        &mut command,
+        &core,
+    )
+}
+
+fn gcore(service: &mut Service) -> Result<Row> {
+    let folder = tempfile::tempdir()?;
+    let core = folder.path().join("core");
+    let pid = service.pid().to_string();
+    // gdb's script adds the id to the name.
+    let made = folder.path().join(format!("core.{pid}"));
+    let mut command = Command::new("gcore");
+    command.arg("-o").arg(&core).arg(&pid);
+    peer(service, "gcore full".to_owned(), &mut command, &made)
 }
 
 /// Another program writes `core`, and zstd packs it: what the pair of them needs.
@@ -129,30 +191,30 @@ fn peer(service: &mut Service, name: String, write: &mut Command, core: &Path) -
     if !status.success() {
         return Err("zstd failed".into());
     }
-    let row = Row {
+    let total = started.elapsed();
+    let megabytes = |file: &Path| -> Result<f64> { Ok(fs::metadata(file)?.len() as f64 / 1e6) };
+    Ok(Row {
         name,
-        told: None,
+        told_ms: None,
         outside_ms: outside,
         inside_ms: inside,
-        total_ms: started.elapsed().as_secs_f64() * 1e3,
-        raw_bytes: fs::metadata(core)?.len(),
-        stored_bytes: fs::metadata(&packed)?.len(),
-    };
-    fs::remove_file(core)?;
-    fs::remove_file(packed)?;
-    Ok(row)
+        total_ms: total.as_secs_f64() * 1e3,
+        raw_mb: megabytes(core)?,
+        stored_mb: megabytes(&packed)?,
+    })
 }
 
 fn print(row: &Row) {
     println!(
         "{:22} {:>9} {:>9.1} {:>9.1} {:>9.0} {:>9.1} {:>9.1}",
         row.name,
-        row.told.map_or_else(String::new, |ms| format!("{ms:.1}")),
+        row.told_ms
+            .map_or_else(String::new, |ms| format!("{ms:.1}")),
         row.outside_ms,
         row.inside_ms,
         row.total_ms,
-        row.raw_bytes as f64 / 1e6,
-        row.stored_bytes as f64 / 1e6,
+        row.raw_mb,
+        row.stored_mb,
     );
 }
 

@@ -32,8 +32,8 @@ impl Sink for Nowhere {
     }
 }
 
-/// Snapshots between two lines of progress.
-const PROGRESS: usize = 100;
+/// Lines of progress.
+const PROGRESS: usize = 20;
 const PHASES: [&str; 3] = ["before", "during", "after"];
 const BUCKETS_MS: [f64; 10] = [
     0.5,
@@ -196,9 +196,10 @@ fn a_busy_service_loses_no_request_and_leaks_nothing() {
         phase.store(1, Ordering::Relaxed);
         let begun = Instant::now();
         for taken in 0..snapshots {
-            if taken > 0 && taken % PROGRESS == 0 {
+            if taken > 0 && taken % snapshots.div_ceil(PROGRESS) == 0 {
                 let seconds = begun.elapsed().as_secs_f64();
-                println!("{taken} of {snapshots} snapshots in {seconds:.0} s");
+                let now = state(service.pid());
+                println!("{taken} of {snapshots} snapshots in {seconds:.0} s: {now:?}");
             }
             let job = Job {
                 target: &target,
@@ -232,20 +233,37 @@ fn a_busy_service_loses_no_request_and_leaks_nothing() {
         pauses[pauses.len() - 1],
     );
     let mut sent = 0;
+    let mut counts = Vec::new();
     for ((name, latencies), gap_ms) in PHASES.iter().zip(latencies).zip(gaps_ms) {
         let mut all = latencies.into_inner().unwrap();
         sent += all.len() as u64;
         all.sort_by(f64::total_cmp);
         let share = |p: f64| all[((all.len() - 1) as f64 * p) as usize];
-        let counts = BUCKETS_MS.map(|limit| all.iter().filter(|ms| **ms < limit).count());
         println!(
-            "{name:7} {:6} requests, ms: median {:.2}, 99% {:.2}, longest {:.2}; below {BUCKETS_MS:?} ms: {counts:?}; \
-             longest gap seen by a thread of the service {gap_ms:.1}",
+            "{name:7} {:7} requests, ms: median {:.2}, 99% {:.2}, 99.9% {:.2}, longest {:.2}; longest gap seen by a thread of \
+             the service {gap_ms:.1}",
             all.len(),
             share(0.5),
             share(0.99),
+            share(0.999),
             share(1.0),
         );
+        let below = BUCKETS_MS.map(|limit| all.partition_point(|ms| *ms < limit));
+        counts.push((all.len().max(1), below));
+    }
+    println!(
+        "{:>10} {:>16} {:>16} {:>16}",
+        "below, ms", PHASES[0], PHASES[1], PHASES[2]
+    );
+    for (bucket, limit) in BUCKETS_MS.iter().enumerate() {
+        let mut line = format!("{limit:>10}");
+        for (all, below) in &counts {
+            let earlier = bucket.checked_sub(1).map_or(0, |b| below[b]);
+            let inside = below[bucket] - earlier;
+            let percent = inside as f64 / *all as f64 * 100.0;
+            line.push_str(&format!(" {inside:>7} {percent:>7.3}%"));
+        }
+        println!("{line}");
     }
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{failures:?}");

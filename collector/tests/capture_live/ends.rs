@@ -1,287 +1,16 @@
-//! Captures of real processes.
-#![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
+//! Captures that end otherwise than they should: the target runs on, and nothing of us stays in it.
 
+use super::target::{METHODS, Plain, Target, capture, capture_to, folder};
 use leakhound_collector::capture::{
-    self, Cancel, CaptureError, CaptureMethod, Content, Job, Progress, Sink, snapshot::Snapshot,
-    stream::StopAndStream,
+    Cancel, CaptureError, CaptureMethod, Content, Job, Sink, stream::StopAndStream,
 };
 use leakhound_collector::config::CaptureConfig;
 use leakhound_collector::discover;
-use leakhound_dump::MemoryExt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// Every method that writes the core itself.
-const METHODS: [&dyn CaptureMethod; 2] = [&StopAndStream, &Snapshot::NEW];
-
-/// A plain file as a sink: zeros are holes.
-struct Plain(File);
-
-impl Write for Plain {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-impl Sink for Plain {
-    fn zeros(&mut self, n: u64) -> io::Result<()> {
-        io::Seek::seek_relative(&mut self.0, n as i64)
-    }
-}
-
-/// A process with threads, a known block of memory, and a counter that it prints while it runs.
-struct Target {
-    child: Child,
-    out: BufReader<ChildStdout>,
-    block: u64,
-    threads: usize,
-}
-
-/// 24 MiB filled with a pattern: every 8 bytes hold their own offset, but each third page stays untouched.
-const BLOCK_BYTES: u64 = 24 << 20;
-
-impl Target {
-    fn start(extra_mib: usize) -> Self {
-        let program = format!(
-            r#"
-import ctypes, mmap, struct, sys, threading, time
-size = {BLOCK_BYTES}
-m = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-for page in range(0, size, 4096):
-    if page // 4096 % 3:
-        m[page:page + 4096] = struct.pack('<512Q', *range(page, page + 4096, 8))
-address = ctypes.addressof(ctypes.c_char.from_buffer(m))
-import os
-extra = [os.urandom(1 << 20) for _ in range({extra_mib})]
-for _ in range(7):
-    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
-print(address, flush=True)
-n = 0
-while True:
-    n += 1
-    print(n, flush=True)
-    time.sleep(0.01)
-"#
-        );
-        let mut child = Command::new("python3")
-            .args(["-c", &program])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        out.read_line(&mut line).unwrap();
-        Self {
-            child,
-            out,
-            block: line.trim().parse().unwrap(),
-            threads: 8,
-        }
-    }
-
-    fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Fails unless the target goes on counting.
-    fn assert_runs(&mut self) {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        // What was printed before is in the pipe; a stopped target ends the supply within 64 KiB.
-        std::thread::scope(|scope| {
-            let out = &mut self.out;
-            scope.spawn(move || {
-                let mut buffer = vec![0; 1 << 16];
-                let started = Instant::now();
-                while started.elapsed() < Duration::from_millis(400) {
-                    if out.read(&mut buffer).unwrap_or(0) == 0 {
-                        return;
-                    }
-                }
-                let _ = sender.send(());
-            });
-            let runs = receiver.recv_timeout(Duration::from_secs(10)).is_ok();
-            let state = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-            assert!(runs, "the target stands still: {state:?}");
-        });
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        assert!(status.contains("TracerPid:\t0\n"), "still traced");
-    }
-}
-
-impl Target {
-    fn assert_has_no_children(&self) {
-        assert_eq!(children(self.pid()), Vec::<u32>::new());
-    }
-}
-
-/// Child processes of `pid`, zombies included.
-fn children(pid: u32) -> Vec<u32> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let lists = tasks.filter_map(|t| std::fs::read_to_string(t.ok()?.path().join("children")).ok());
-    lists
-        .flat_map(|l| {
-            l.split_ascii_whitespace()
-                .map(|c| c.parse().unwrap())
-                .collect::<Vec<_>>()
-        })
-        .collect()
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn capture_to(
-    method: &dyn CaptureMethod,
-    pid: u32,
-    content: Content,
-    path: &Path,
-    config: &CaptureConfig,
-    cancel: &Cancel,
-    progress: &mut (dyn FnMut(Progress) + Send),
-) -> Result<capture::Captured, CaptureError> {
-    let target = discover::one(pid).unwrap();
-    let job = Job {
-        target: &target,
-        content,
-        config,
-        cancel,
-    };
-    let file = File::create(path).unwrap();
-    let mut sink = Plain(file);
-    let result = method.capture(&job, &mut sink, progress);
-    let end = io::Seek::stream_position(&mut sink.0).unwrap();
-    sink.0.set_len(end).unwrap();
-    result
-}
-
-fn capture(
-    method: &dyn CaptureMethod,
-    pid: u32,
-    content: Content,
-    path: &Path,
-) -> Result<capture::Captured, CaptureError> {
-    capture_to(
-        method,
-        pid,
-        content,
-        path,
-        &CaptureConfig::default(),
-        &Cancel::default(),
-        &mut |_| {},
-    )
-}
-
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
-}
-
-#[test]
-fn a_core_holds_the_bytes_the_threads_and_the_registers() {
-    let mut target = Target::start(0);
-    let folder = folder();
-    let path = folder.path().join("core");
-    let contents = [Content::Heap, Content::Full];
-    for (method, content) in METHODS.iter().flat_map(|m| contents.map(|c| (*m, c))) {
-        let captured = capture(method, target.pid(), content, &path).unwrap();
-        target.assert_runs();
-        assert!(captured.pause.unwrap() > Duration::ZERO);
-        assert!(captured.warnings.is_empty(), "{:?}", captured.warnings);
-
-        let image = leakhound_dump::open(leakhound_archive::open_readable(&path).unwrap()).unwrap();
-        assert!(image.warnings.is_empty(), "{:?}", image.warnings);
-        assert_eq!(image.pid, Some(target.pid()));
-        assert_eq!(image.threads.len(), target.threads);
-        for thread in &image.threads {
-            assert_ne!((thread.ip, thread.sp), (0, 0), "thread {}", thread.os_id);
-            assert!(
-                thread
-                    .name
-                    .as_ref()
-                    .is_some_and(|n| n.starts_with("python")),
-                "{:?}",
-                thread.name
-            );
-            let stack = image.memory.u64(thread.sp);
-            assert!(
-                stack.is_some(),
-                "stack of thread {} is missing",
-                thread.os_id
-            );
-        }
-        for page in (0..BLOCK_BYTES).step_by(4096) {
-            let expected = if page / 4096 % 3 == 0 { 0 } else { page + 8 };
-            assert_eq!(
-                image.memory.u64(target.block + page + 8),
-                Some(expected),
-                "page {page:#x}"
-            );
-        }
-        let python = image
-            .mapped_files
-            .iter()
-            .find(|f| f.path.to_string_lossy().contains("python"));
-        let header = image.memory.u32(python.unwrap().start);
-        assert_eq!(header, Some(u32::from_le_bytes(*b"\x7fELF")));
-        assert!(!image.memory.regions().is_empty() && !image.modules.is_empty());
-    }
-}
-
-#[test]
-fn gdb_opens_the_core_and_sees_every_thread() {
-    let target = Target::start(0);
-    let folder = folder();
-    let path = folder.path().join("core");
-    for method in METHODS {
-        capture(method, target.pid(), Content::Heap, &path).unwrap();
-        assert_gdb_reads(&target, &path);
-    }
-}
-
-fn assert_gdb_reads(target: &Target, path: &Path) {
-    let exe = std::fs::read_link(format!("/proc/{}/exe", target.pid())).unwrap();
-    let command = Command::new("gdb")
-        .args([
-            "-nx",
-            "-batch",
-            "-ex",
-            "info threads",
-            "-ex",
-            "info registers rip",
-        ])
-        .args(["-ex", &format!("x/2gx {}", target.block + 4096)])
-        .args(["-ex", "bt 3"])
-        .arg(exe)
-        .arg(path)
-        .output();
-    let Ok(output) = command else {
-        panic!("gdb is not installed; this test needs it (apt-get install gdb)");
-    };
-    let text = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    assert!(text.matches("LWP").count() >= target.threads, "{text}");
-    assert!(
-        text.contains("0x0000000000001000\t0x0000000000001008"),
-        "{text}"
-    );
-    assert!(text.contains("#0 ") && text.contains("rip "), "{text}");
-    assert!(
-        !text.contains("is not a core dump")
-            && !text.contains("warning: Couldn't find general-purpose"),
-        "{text}"
-    );
-}
 
 /// Runs this test program again as a collector that captures into a pipe nobody empties, and kills it there.
 #[test]
@@ -290,7 +19,12 @@ fn a_collector_that_is_killed_leaves_the_target_running() {
     let me = std::env::current_exe().unwrap();
     for _ in 0..5 {
         let mut collector = Command::new(&me)
-            .args(["--ignored", "--exact", "as_a_collector", "--nocapture"])
+            .args([
+                "--ignored",
+                "--exact",
+                "ends::as_a_collector",
+                "--nocapture",
+            ])
             .env("LEAKHOUND_TEST_PID", target.pid().to_string())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -594,31 +328,4 @@ fn a_traced_process_and_a_dead_one_are_told_apart() {
     let error = refused(&who);
     assert!(matches!(error, CaptureError::Exited { .. }), "{error}");
     assert_eq!(PathBuf::from(&path).metadata().unwrap().len(), 0);
-}
-
-#[test]
-fn sealed_cores_open_too_and_are_standard_zstd() {
-    let target = Target::start(4);
-    let folder = folder();
-    let path = folder.path().join("memory.core.zst");
-    let who = discover::one(target.pid()).unwrap();
-    let job = Job {
-        target: &who,
-        content: Content::Heap,
-        config: &CaptureConfig::default(),
-        cancel: &Cancel::default(),
-    };
-    for method in METHODS {
-        let file = File::create(&path).unwrap();
-        let options = leakhound_archive::SealOptions::default();
-        let mut seal = leakhound_archive::SealWriter::new(file, &options).unwrap();
-        method.capture(&job, &mut seal, &mut |_| {}).unwrap();
-        let sealed = seal.finish().unwrap();
-        assert!(sealed.stored_bytes < sealed.raw_bytes / 2);
-        let image = leakhound_dump::open(Arc::clone(
-            &leakhound_archive::open_readable(&path).unwrap(),
-        ))
-        .unwrap();
-        assert_eq!(image.memory.u64(target.block + 4096), Some(4096));
-    }
 }

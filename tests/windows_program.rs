@@ -253,6 +253,139 @@ fn a_windows_process_is_captured_and_reads_the_same_on_both_systems() {
     }
 }
 
+/// Takes a capture of a kind and gives its bundle; each has an archive of its own.
+fn captured(
+    program: &WindowsProgram,
+    service: &mut leakhound_testbed::Service,
+    kind: &str,
+    folder: &Path,
+) -> (PathBuf, Output) {
+    std::fs::create_dir(folder).unwrap();
+    let pid = service.own_pid().unwrap().to_string();
+    let config = configuration(folder, "");
+    let words = [
+        "capture", &pid, "--kind", kind, "--config", &config, "--format", "json",
+    ];
+    let output = on_windows(program, &words);
+    assert!(
+        output.status.code().is_some_and(|code| code <= 1),
+        "{kind}: {}",
+        said(&output)
+    );
+    // It runs on.
+    service.send("report").unwrap();
+    (only_bundle(&folder.join("archive")), output)
+}
+
+fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|piece| piece == wanted)
+}
+
+#[test]
+#[ignore = "builds the program for Windows, five minutes: cargo test --test windows_program -- --ignored"]
+fn a_structure_dump_of_windows_has_the_graph_and_no_contents() {
+    const SECRET: &str = "Zq7-planted-secret-91x";
+    let wide = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+    let program = windows_program::get().unwrap();
+    let app = targets::app("static-root").unwrap();
+    for version in [Version::Net8, Version::Net10] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = windows::get(version).unwrap();
+        let launch = root.launch(&app).env("SHOP_PERCENT", "5");
+        let mut service = launch.start().unwrap();
+        // It answers that it does not know that command; the word lies in strings and in buffers from then on.
+        let _ = service.send(SECRET);
+        let [(whole, _), (structure, _), (again, _)] =
+            [("heap", "1"), ("structure", "2"), ("heap", "3")].map(|(kind, name)| {
+                captured(&program, &mut service, kind, &folder.path().join(name))
+            });
+        let unpacked = |bundle: &Path| {
+            let packed = std::fs::File::open(bundle.join(MINIDUMP_FILE)).unwrap();
+            zstd::decode_all(packed).unwrap()
+        };
+        let raw = unpacked(&whole);
+        for planted in [SECRET, "customer-17"] {
+            assert!(
+                holds(&raw, &wide(planted)),
+                "{version}: {planted} was never there"
+            );
+        }
+        let raw = unpacked(&structure);
+        for planted in [SECRET, "customer-17"] {
+            for bytes in [wide(planted), planted.as_bytes().to_vec()] {
+                assert!(!holds(&raw, &bytes), "{version}: {planted} is in the dump");
+            }
+        }
+        let types = |bundle: &Path| {
+            let file = bundle.display().to_string();
+            let output = on_linux(&["heap", &file, "types", "--format", "json"]);
+            assert!(output.status.success(), "{version}: {}", said(&output));
+            output.stdout
+        };
+        let found = types(&structure);
+        assert!(
+            found == types(&whole) || found == types(&again),
+            "{version}: the types differ"
+        );
+        let file = structure.display().to_string();
+        let diagnosis = diagnosis(&on_linux(&["triage", &file, "--format", "json"]));
+        let culprit = diagnosis["findings"][0]["culprit"]
+            .as_str()
+            .unwrap_or_default();
+        assert_eq!(culprit, "Shop.Pricing.QuoteCache.Quotes", "{version}");
+    }
+}
+
+#[test]
+#[ignore = "builds the program for Windows, five minutes: cargo test --test windows_program -- --ignored"]
+fn facts_of_a_windows_process_are_taken_without_a_dump() {
+    let program = windows_program::get().unwrap();
+    let app = targets::app("static-root").unwrap();
+    for version in windows::VERSIONS {
+        let folder = tempfile::tempdir().unwrap();
+        let root = windows::get(version).unwrap();
+        let launch = root.launch(&app).env("SHOP_PERCENT", "20");
+        let mut service = launch.start().unwrap();
+        let (bundle, output) = captured(
+            &program,
+            &mut service,
+            "facts",
+            &folder.path().join("facts"),
+        );
+        let said_there = diagnosis(&output);
+        let first = &said_there["findings"][0];
+        assert_eq!(
+            first["culprit"], "Shop.Pricing.QuoteCache.Quotes",
+            "{version}: {said_there}"
+        );
+        assert_eq!(said_there["runtime"]["os"], "windows", "{version}");
+        assert_eq!(said_there["runtime"]["version"], version.exact());
+        let manifest: Value =
+            serde_json::from_slice(&std::fs::read(bundle.join("capture.json")).unwrap()).unwrap();
+        assert_eq!(manifest["kind"], "facts", "{version}");
+        assert!(manifest["dump"].is_null(), "{version}: {manifest}");
+        assert!(manifest["pause_ms"].as_f64().unwrap() > 0.0, "{version}");
+        // The sheet, its diagnosis and report, and no file that could be a dump or was only for the walk.
+        for entry in std::fs::read_dir(&bundle).unwrap().flatten() {
+            let name = entry.file_name().into_string().unwrap();
+            assert!(
+                !name.starts_with('.') && name != MINIDUMP_FILE,
+                "{version}: {name}"
+            );
+            assert!(
+                entry.metadata().unwrap().len() < 4 << 20,
+                "{version}: {name}"
+            );
+        }
+        // The sheet alone is judged again, on the other system.
+        let again = on_linux(&["triage", &bundle.display().to_string(), "--format", "json"]);
+        assert_eq!(
+            diagnosis(&again)["findings"][0]["culprit"],
+            first["culprit"]
+        );
+    }
+}
+
 #[test]
 #[ignore = "builds the program for Windows, five minutes: cargo test --test windows_program -- --ignored"]
 fn a_target_runs_on_when_the_collector_is_killed_while_it_stands_still() {

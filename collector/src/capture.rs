@@ -26,7 +26,7 @@ pub mod plan;
 pub mod priority;
 #[cfg(target_os = "linux")]
 pub(crate) mod ptrace;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 pub(crate) mod redact;
 #[cfg(target_os = "linux")]
 mod runtime;
@@ -38,6 +38,8 @@ pub mod snapshot;
 pub mod stop;
 #[cfg(target_os = "linux")]
 pub mod stream;
+#[cfg(any(all(target_os = "linux", target_arch = "x86_64"), windows))]
+pub(crate) mod walk;
 
 pub use error::CaptureError;
 
@@ -129,12 +131,16 @@ impl Cancel {
         self.asked.store(true, Ordering::Relaxed);
     }
 
-    /// The same, and the end comes by itself when `limit` has passed from now on.
+    /// The same, and the end comes by itself when `limit` has passed from now on, if it does not come sooner.
     #[must_use]
     pub fn within(&self, limit: Span) -> Self {
+        let own = Instant::now().checked_add(limit.0).map(|at| (at, limit));
         Self {
             asked: Arc::clone(&self.asked),
-            deadline: Instant::now().checked_add(limit.0).map(|at| (at, limit)),
+            deadline: own
+                .into_iter()
+                .chain(self.deadline)
+                .min_by_key(|(at, _)| *at),
         }
     }
 
@@ -239,9 +245,10 @@ pub trait CaptureMethod: Sync {
 /// What a frozen copy of a process consists of, for whoever walks its heap.
 #[derive(Debug, Clone, Copy)]
 pub struct FrozenCopy<'a> {
-    /// Id of the copy, whose memory is that of the target at the moment of the capture.
+    /// Id of the copy, whose memory is that of the target at the moment of the capture. On a Windows without snapshots the
+    /// target itself, while it stands still.
     pub copy: u32,
-    /// A core without memory: the target's threads with their registers, its files, its `auxv`.
+    /// A dump without memory: the target's threads with their registers, its files or modules.
     pub notes: &'a std::path::Path,
     /// The manifest as far as it is known.
     pub manifest: &'a std::path::Path,
@@ -286,8 +293,11 @@ pub static METHODS: &[(MethodChoice, &dyn CaptureMethod)] = &[];
 pub fn is_available(kind: Kind) -> bool {
     match Content::of(kind) {
         Some(content) => METHODS.iter().any(|(_, m)| m.writes(content)),
-        // Only a copy stands still for as long as a walk takes while the target runs.
-        None => cfg!(all(target_os = "linux", target_arch = "x86_64")),
+        // On Linux only a copy is walked, which stands still for as long as a walk takes while the target runs.
+        None => cfg!(any(
+            all(target_os = "linux", target_arch = "x86_64"),
+            windows
+        )),
     }
 }
 

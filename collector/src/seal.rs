@@ -188,11 +188,7 @@ pub fn forecast(place: Place<'_>, target: &Identity, kind: Kind) -> Result<Forec
     capture::never_capture(target)?;
     match Content::of(kind) {
         Some(content) => dump::forecast(place, target, content),
-        None => facts::cost(place, target).map(|cost| Forecast {
-            method: facts::METHOD,
-            cost,
-            reasons: Vec::new(),
-        }),
+        None => facts::forecast(place, target),
     }
 }
 

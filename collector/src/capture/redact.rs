@@ -7,8 +7,8 @@
 //! That lowers the risk of a dump and does not end it: numbers in fields stay, and bytes outside the heap that are no
 //! text.
 
-use crate::proc_maps::Mapping;
 use leakhound_clr::Payloads;
+use leakhound_dump::ProcessImage;
 use std::ops::Range;
 
 /// Readable bytes in a row that are taken for text.
@@ -26,31 +26,27 @@ pub(crate) struct Redactor {
 }
 
 impl Redactor {
-    /// For a process that stands still.
+    /// For a process that stands still; `anonymous` is its memory that is no file, in order.
     ///
     /// # Errors
     /// A sentence: without its runtime nobody knows where contents lie.
-    pub(crate) fn new(pid: u32, maps: &[Mapping]) -> Result<Self, String> {
-        let image = leakhound_dump::live(pid).map_err(|e| e.to_string())?;
-        let payloads = Payloads::find(&image)
+    pub(crate) fn new(image: &ProcessImage, anonymous: Vec<Range<u64>>) -> Result<Self, String> {
+        let payloads = Payloads::find(image)
             .map_err(|e| format!("where its strings and arrays lie is not known: {e}"))?;
-        let anonymous = maps
-            .iter()
-            .filter(|m| !m.is_file())
-            .map(|m| m.entry.start..m.entry.end)
-            .collect();
         Ok(Self {
             payloads,
             anonymous,
         })
     }
 
-    /// Erases from `bytes`, which were read at `address` and belong to one mapping.
+    /// Erases from `bytes`, which were read at `address`.
     pub(crate) fn redact(&mut self, address: u64, bytes: &mut [u8]) {
         self.payloads.erase(address, bytes);
-        let at = self.anonymous.partition_point(|r| r.end <= address);
-        if self.anonymous.get(at).is_some_and(|r| r.contains(&address)) {
-            erase_text(bytes);
+        let end = address + bytes.len() as u64;
+        let first = self.anonymous.partition_point(|r| r.end <= address);
+        for range in self.anonymous[first..].iter().take_while(|r| r.start < end) {
+            let offset = |at: u64| (at.clamp(address, end) - address) as usize;
+            erase_text(&mut bytes[offset(range.start)..offset(range.end)]);
         }
     }
 }
@@ -93,7 +89,9 @@ fn is_module_path(run: &[u8]) -> bool {
         .filter(|b| **b != 0)
         .map(|b| char::from(*b))
         .collect();
-    text.starts_with('/') && MODULE_ENDS.iter().any(|end| text.ends_with(end))
+    let is_path =
+        text.starts_with('/') || text.starts_with("\\\\") || text.get(1..3) == Some(":\\");
+    is_path && MODULE_ENDS.iter().any(|end| text.ends_with(end))
 }
 
 #[cfg(test)]
@@ -113,6 +111,8 @@ mod tests {
         bytes.extend(wide("hunter2"));
         bytes.extend([0, 0, 1, 2, 3]);
         bytes.extend(wide("/app/Shop.dll"));
+        bytes.extend([0, 0]);
+        bytes.extend(wide("C:\\app\\Shop.dll"));
         bytes.extend([0, 0]);
         bytes.extend(b"short");
         let mut expected = bytes.clone();

@@ -1,18 +1,15 @@
 //! Kind `facts`: a frozen copy is walked by a parser of its own, and only the sheet is kept.
 
-use super::{Place, Request, Taken};
+use super::{Forecast, Place, Request, Taken};
 use crate::capture::{Cancel, CaptureError, Progress};
 use crate::identity::Identity;
-use leakhound_archive::manifest::PredictionRecord;
 
-/// The method whose copy is walked.
-pub(super) const METHOD: &str = "snapshot";
 /// A sheet and its diagnosis and report are at most so large.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(any(all(target_os = "linux", target_arch = "x86_64"), windows))]
 const SHEET_BYTES: u64 = 4 << 20;
 
 /// Has the target's heap walked.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(any(all(target_os = "linux", target_arch = "x86_64"), windows))]
 pub(super) fn take(
     place: Place<'_>,
     request: &Request,
@@ -20,8 +17,7 @@ pub(super) fn take(
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Taken, CaptureError> {
     use super::{begin, describe, log_begin, seal_error};
-    use crate::capture::snapshot::{self, walk};
-    use crate::capture::{Content, Job};
+    use crate::capture::{Captured, Content, Job};
     use crate::config::Kind;
     use leakhound_archive::bundle::SHEET_FILE;
 
@@ -29,8 +25,8 @@ pub(super) fn take(
     let walker = place
         .walker
         .ok_or_else(|| no_method(target, "this program brings nothing that walks heaps"))?;
-    let cost = cost(place, target)?;
-    log_begin(request, Kind::Facts, snapshot::NAME, &cost);
+    let Forecast { method, cost, .. } = forecast(place, target)?;
+    log_begin(request, Kind::Facts, method, &cost);
     let writer = begin(place, request)?;
     let job = Job {
         target,
@@ -38,13 +34,13 @@ pub(super) fn take(
         config: place.config,
         cancel,
     };
-    let (mut manifest, sheet) = walk::capture(
-        &job,
-        walker,
-        writer.partial_path(),
-        &|captured| describe(request, Kind::Facts, snapshot::NAME, captured),
-        progress,
-    )?;
+    let folder = writer.partial_path();
+    let describe = |captured: &Captured| describe(request, Kind::Facts, method, captured);
+    #[cfg(target_os = "linux")]
+    let walked = crate::capture::snapshot::walk::capture(&job, walker, folder, &describe, progress);
+    #[cfg(windows)]
+    let walked = crate::windows::walk::capture(method, &job, walker, folder, &describe, progress);
+    let (mut manifest, sheet) = walked?;
     manifest.predicted = Some(cost);
     writer
         .put(SHEET_FILE, &sheet)
@@ -53,51 +49,64 @@ pub(super) fn take(
 }
 
 /// What a walk would cost.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub(super) fn cost(place: Place<'_>, target: &Identity) -> Result<PredictionRecord, CaptureError> {
-    use crate::capture::{CaptureMethod, Content, estimate, snapshot};
+#[cfg(any(all(target_os = "linux", target_arch = "x86_64"), windows))]
+pub(super) fn forecast(place: Place<'_>, target: &Identity) -> Result<Forecast, CaptureError> {
+    use crate::capture::{CaptureMethod, Content, estimate};
+    use crate::proc_maps;
+    use leakhound_archive::manifest::PredictionRecord;
 
-    let method = snapshot::Snapshot::NEW;
-    method
-        .permitted(target)
-        .map_err(|why| no_method(target, &why))?;
+    #[cfg(target_os = "linux")]
+    let (method, reasons): (&dyn CaptureMethod, _) = {
+        let method = &crate::capture::snapshot::Snapshot::NEW;
+        method
+            .permitted(target)
+            .map_err(|why| no_method(target, &why))?;
+        (method, Vec::new())
+    };
+    #[cfg(windows)]
+    let (method, reasons): (&dyn CaptureMethod, _) =
+        crate::capture::choose(place.config.method, Content::Heap, target)?;
     let pid = target.pid;
-    let maps = crate::proc_maps::of_process(pid).map_err(|source| CaptureError::Read {
+    let maps = proc_maps::of_process(pid).map_err(|source| CaptureError::Read {
         pid,
-        what: "smaps",
+        what: "its address map",
         source,
     })?;
     let estimate = estimate::predict(&maps, Content::Heap);
     let cost = method.check_cost(target, &estimate, place.config)?;
-    Ok(PredictionRecord {
-        stored_bytes: SHEET_BYTES,
-        ..super::predicted(&estimate, cost)
+    Ok(Forecast {
+        method: method.name(),
+        cost: PredictionRecord {
+            stored_bytes: SHEET_BYTES,
+            ..super::predicted(&estimate, cost)
+        },
+        reasons,
     })
 }
 
 fn no_method(target: &Identity, why: &str) -> CaptureError {
     CaptureError::NoMethod {
         pid: target.pid,
-        reasons: format!("`facts` needs a snapshot to walk: {why}"),
+        reasons: format!("`facts` needs a process that stands still, to walk it: {why}"),
     }
 }
 
 /// Has the target's heap walked.
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+#[cfg(not(any(all(target_os = "linux", target_arch = "x86_64"), windows)))]
 pub(super) fn take(
     _: Place<'_>,
     request: &Request,
     _: &Cancel,
     _: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Taken, CaptureError> {
-    Err(no_method(
-        &request.target,
-        "which is built for Linux on x86-64 only",
-    ))
+    Err(no_method(&request.target, NOT_BUILT))
 }
 
 /// What a walk would cost.
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-pub(super) fn cost(_: Place<'_>, target: &Identity) -> Result<PredictionRecord, CaptureError> {
-    Err(no_method(target, "which is built for Linux on x86-64 only"))
+#[cfg(not(any(all(target_os = "linux", target_arch = "x86_64"), windows)))]
+pub(super) fn forecast(_: Place<'_>, target: &Identity) -> Result<Forecast, CaptureError> {
+    Err(no_method(target, NOT_BUILT))
 }
+
+#[cfg(not(any(all(target_os = "linux", target_arch = "x86_64"), windows)))]
+const NOT_BUILT: &str = "which is built for Linux on x86-64 and Windows only";

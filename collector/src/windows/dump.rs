@@ -2,12 +2,15 @@
 
 use super::pages::{self, choose};
 use super::{minidump, times};
-use crate::capture::{CaptureError, Job, Progress, Sink, Step};
+use crate::capture::redact::Redactor;
+use crate::capture::{CaptureError, Content, Job, Progress, Sink, Step};
 use crate::identity::Identity;
-use leakhound_dump::live::Process;
+use leakhound_archive::mapped::InMemory;
+use leakhound_dump::live::{self, Process};
 use leakhound_dump::page_range::PageRange;
 use leakhound_dump::{DumpError, Limits};
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use windows_sys::Win32::System::ProcessStatus::GetMappedFileNameW;
 
@@ -15,8 +18,10 @@ use windows_sys::Win32::System::ProcessStatus::GetMappedFileNameW;
 const CHUNK_BYTES: usize = 1 << 20;
 const PAGE_BYTES: usize = 4096;
 
-/// What is written.
+/// What is written, or walked.
 pub(crate) struct Source<'a> {
+    /// Id of the process whose memory it is: of the process itself, or of its clone.
+    pub copy: u32,
     /// The process or its clone.
     pub memory: &'a Process,
     /// The process itself: a clone is not asked for modules and files.
@@ -47,13 +52,11 @@ pub(crate) fn write(
         runtimes: &runtimes,
     };
     let kept = choose(source.map, job.content, &process);
-    let head = minidump::head(source.described, source.map, &kept).map_err(|reason| {
-        CaptureError::Read {
-            pid,
-            what: "the system's description (MiniDumpWriteDump)",
-            source: io::Error::other(reason),
-        }
-    })?;
+    let head = source.head(pid, &kept)?;
+    let mut redactor = match job.content {
+        Content::Structure => Some(redactor(pid, source, &head)?),
+        Content::Heap | Content::Full => None,
+    };
     let memory_bytes: u64 = kept.iter().map(|range| range.end - range.start).sum();
     let total_bytes = head.len() as u64 + memory_bytes;
     sink.write_all(&head).map_err(failed)?;
@@ -68,6 +71,9 @@ pub(crate) fn write(
             let want = usize::try_from(range.end - at).map_or(CHUNK_BYTES, |n| n.min(CHUNK_BYTES));
             let got = read(source.memory, at, &mut chunk[..want]);
             missing_bytes += (want - got) as u64;
+            if let Some(redactor) = &mut redactor {
+                redactor.redact(at, &mut chunk[..want]);
+            }
             put(sink, &chunk[..want]).map_err(failed)?;
             at += want as u64;
             done_bytes += want as u64;
@@ -85,6 +91,31 @@ pub(crate) fn write(
         ));
     }
     Ok(warnings)
+}
+
+impl Source<'_> {
+    /// Everything of a minidump before the memory, of which it has these ranges.
+    pub fn head(&self, pid: u32, kept: &[Range<u64>]) -> Result<Vec<u8>, CaptureError> {
+        minidump::head(self.described, self.map, kept).map_err(|reason| CaptureError::Read {
+            pid,
+            what: "the system's description (MiniDumpWriteDump)",
+            source: io::Error::other(reason),
+        })
+    }
+}
+
+/// What erases contents from the memory. `head` says what the process consists of.
+fn redactor(pid: u32, source: &Source<'_>, head: &[u8]) -> Result<Redactor, CaptureError> {
+    let refused = |reason: String| CaptureError::Refused { pid, reason };
+    let process = source.memory.try_clone();
+    let process = process.map_err(|error| refused(error.to_string()))?;
+    let notes = InMemory::new(head.to_vec(), "the system's description");
+    let image = live::still(process, &notes).map_err(|error| refused(error.to_string()))?;
+    let anonymous = pages::anonymous(source.map, &|at| is_file(source.live, at));
+    let redactor = Redactor::new(&image, anonymous).map_err(refused)?;
+    // Looking took time.
+    (source.check)()?;
+    Ok(redactor)
 }
 
 /// Fills `chunk`, with zeros where nothing can be read, and returns how many bytes were.

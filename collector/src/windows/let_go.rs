@@ -3,8 +3,11 @@
 //! Windows does not resume a suspended process when the one that suspended it dies. So before a target is stopped, this same
 //! program is started a second time and told which process it is; it waits on its standard input, and if that ends without the
 //! word, it resumes the target.
+//!
+//! It cannot know how far we came, and somebody else may have stopped threads of the target too (a debugger). So it notes at its
+//! start how often each thread was stopped, and at the end lets those go that were stopped more often since, once.
 
-use super::suspend;
+use super::{suspend, thread};
 use crate::discover::identity;
 use crate::identity::Identity;
 use std::io::{self, BufRead, BufReader, Write};
@@ -77,6 +80,9 @@ pub fn serve(mut arguments: impl Iterator<Item = String>) -> u8 {
     if identity::start_ticks(pid).ok() != Some(start) {
         return 3;
     }
+    let Ok(before) = thread::stops_of(pid) else {
+        return 3;
+    };
     let mut out = io::stdout();
     if writeln!(out, "{READY}").and_then(|()| out.flush()).is_err() {
         return 3;
@@ -86,5 +92,8 @@ pub fn serve(mut arguments: impl Iterator<Item = String>) -> u8 {
     if heard.is_ok() && line == DONE {
         return 0;
     }
-    u8::from(suspend::resume(&target).is_err())
+    if target.has_ended() {
+        return 0;
+    }
+    u8::from(thread::resume_since(pid, &before).is_err())
 }

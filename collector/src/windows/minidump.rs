@@ -35,6 +35,10 @@ pub(crate) fn head(
 ) -> Result<Vec<u8>, String> {
     let streams = streams(described)?;
     let mut out = described.to_vec();
+    // Stacks come with our memory, redacted or not; a copy beside it would be neither here nor there.
+    for stack in memory_of(described, &streams) {
+        out[stack].fill(0);
+    }
     let mut directory: Vec<(u32, u32, u32)> = streams
         .into_iter()
         .filter(|(kind, ..)| ![UNUSED, MEMORY_LIST, MEMORY64_LIST, MEMORY_INFO_LIST].contains(kind))
@@ -67,6 +71,26 @@ pub(crate) fn head(
     let flags = number(&out, 24).unwrap_or(0) | WITH_FULL_MEMORY | WITH_MEMORY_INFO;
     out[24..32].copy_from_slice(&flags.to_le_bytes());
     Ok(out)
+}
+
+/// Where in the file the writer put memory: `MINIDUMP_MEMORY_LIST` is a count, then start, bytes `u32`, offset `u32` of each range.
+fn memory_of(dump: &[u8], streams: &[(u32, u32, u32)]) -> Vec<Range<usize>> {
+    let word = |at: usize| {
+        let bytes = dump.get(at..at + 4)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
+    };
+    let lists = streams.iter().filter(|(kind, ..)| *kind == MEMORY_LIST);
+    lists
+        .flat_map(|(_, bytes, offset)| {
+            let (bytes, offset) = (*bytes as usize, *offset as usize);
+            let entries = (offset + 4..(offset + bytes).saturating_sub(15)).step_by(16);
+            entries.filter_map(move |at| Some((word(at + 8)?, word(at + 12)?)))
+        })
+        .map(|(bytes, offset)| {
+            let within = |at: usize| at.min(dump.len());
+            within(offset)..within(offset.saturating_add(bytes))
+        })
+        .collect()
 }
 
 fn too_large() -> String {
@@ -202,6 +226,7 @@ mod tests {
         assert_eq!(image.memory.read(0x2_0800, &mut found), 0x800);
         assert_eq!(found[..0x800], [0x22; 0x800]);
         assert_eq!(image.memory.read(0x7000, &mut found), 0);
+        assert_eq!(dump[144..160], [0; 16], "the stack that the writer put in");
         assert_eq!(image.address_map.len(), 2);
         assert!(
             image
@@ -209,6 +234,47 @@ mod tests {
                 .iter()
                 .all(|range| range.write && range.committed)
         );
+    }
+
+    #[test]
+    fn what_a_head_says_is_read_over_memory_from_elsewhere() {
+        let page = PageRange {
+            start: 0x1_0000,
+            end: 0x1_1000,
+            allocation: 0x1_0000,
+            allocation_protect: 4,
+            state: COMMIT,
+            protect: 4,
+            kind: PRIVATE,
+        };
+        let guard = PageRange {
+            start: 0x2_0000,
+            end: 0x2_1000,
+            protect: 0x104,
+            ..page
+        };
+        let notes = |map: &[PageRange]| {
+            let head = head(&described(), map, &[]).unwrap();
+            leakhound_archive::mapped::InMemory::new(head, "notes")
+        };
+        let limits = leakhound_dump::Limits::default();
+        let open = |map: &[PageRange]| {
+            let memory = |regions: Vec<leakhound_dump::Region>| -> Arc<dyn leakhound_dump::Memory> {
+                assert_eq!(regions.len(), 1, "a guard page is not read");
+                let mut memory = leakhound_dump::SyntheticMemory::new();
+                memory.map(regions[0].start, 0x1000);
+                memory.put(0x1_0008, b"elsewhere");
+                Arc::new(memory)
+            };
+            leakhound_dump::minidump::open_over(&notes(map), memory, &limits)
+        };
+        let image = open(&[page, guard]).unwrap();
+        let mut found = [0; 9];
+        assert_eq!(image.memory.read(0x1_0008, &mut found), 9);
+        assert_eq!(&found, b"elsewhere");
+        assert_eq!(image.address_map.len(), 2);
+        let error = open(&[]).err().unwrap().to_string();
+        assert!(error.contains("a map of the address space"), "{error}");
     }
 
     #[test]

@@ -2,18 +2,15 @@
 //!
 //! *Heap*: all private memory, what is shared without a file (the double-mapped memory of code generators), every page of an image
 //! that may be written; of the runtime everything but code, of managed modules headers and metadata, of other images the
-//! headers: code lies unchanged in the files. *Full*: every page that can be read.
+//! headers: code lies unchanged in the files. *Structure*: the same. *Full*: every page that can be read.
 
 use crate::capture::Content;
-use leakhound_dump::page_range::{COMMIT, IMAGE, MAPPED, PRIVATE, PageRange};
+use leakhound_dump::page_range::{IMAGE, MAPPED, PRIVATE, PageRange};
 use leakhound_dump::{Memory, MemoryExt};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 const PAGE: u64 = 4096;
-/// `PAGE_NOACCESS`, `PAGE_GUARD` of winnt.h.
-const PAGE_NOACCESS: u32 = 0x01;
-const PAGE_GUARD: u32 = 0x100;
 /// Metadata larger than this is not believed.
 const MAX_METADATA: u64 = 256 << 20;
 /// `Magic` of the optional headers of 32- and 64-bit images.
@@ -39,7 +36,7 @@ pub(crate) fn choose(
 ) -> Vec<Range<u64>> {
     let mut needed: BTreeMap<u64, Vec<Range<u64>>> = BTreeMap::new();
     let mut kept: Vec<Range<u64>> = Vec::new();
-    for range in map.iter().filter(|range| is_readable(range)) {
+    for range in map.iter().filter(|range| range.is_readable()) {
         let all = content == Content::Full || is_kept_whole(range, process);
         if all {
             add(&mut kept, range.start..range.end);
@@ -59,9 +56,15 @@ pub(crate) fn choose(
     kept
 }
 
-fn is_readable(range: &PageRange) -> bool {
-    let denied = range.protect == 0 || range.protect & (PAGE_NOACCESS | PAGE_GUARD) != 0;
-    range.state == COMMIT && !denied
+/// What is no file, in order: heaps, stacks, what is shared without a file.
+pub(crate) fn anonymous(map: &[PageRange], is_file: &dyn Fn(u64) -> bool) -> Vec<Range<u64>> {
+    let mut found = Vec::new();
+    for range in map.iter().filter(|range| range.is_readable()) {
+        if range.kind == PRIVATE || (range.kind == MAPPED && !is_file(range.start)) {
+            add(&mut found, range.start..range.end);
+        }
+    }
+    found
 }
 
 fn is_kept_whole(range: &PageRange, process: &Process<'_>) -> bool {
@@ -131,6 +134,7 @@ fn add(kept: &mut Vec<Range<u64>>, range: Range<u64>) {
 mod tests {
     use super::*;
     use leakhound_dump::SyntheticMemory;
+    use leakhound_dump::page_range::COMMIT;
 
     const NATIVE: u64 = 0x10_0000;
     const MODULE: u64 = 0x20_0000;
@@ -173,7 +177,8 @@ mod tests {
         };
         let map = [
             range(0x1000, 2, 0x1000, 4, PRIVATE),
-            range(0x3000, 1, 0x1000, PAGE_NOACCESS, PRIVATE),
+            // PAGE_NOACCESS.
+            range(0x3000, 1, 0x1000, 1, PRIVATE),
             // A system library: header, code, data.
             range(NATIVE, 1, NATIVE, 2, IMAGE),
             range(NATIVE + PAGE, 8, NATIVE, 0x20, IMAGE),
@@ -194,6 +199,10 @@ mod tests {
                 MODULE + 3 * PAGE..MODULE + 4 * PAGE,
                 0x40_0000..0x40_1000,
             ]
+        );
+        assert_eq!(
+            anonymous(&map, process.is_file),
+            [0x1000..0x3000, 0x40_0000..0x40_1000]
         );
         let runtime = Process {
             runtimes: &[NATIVE, MODULE],

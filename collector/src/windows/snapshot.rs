@@ -14,9 +14,9 @@ use leakhound_dump::DumpError;
 use leakhound_dump::live::Process;
 use leakhound_rules::units::format_bytes;
 use std::time::{Duration, Instant};
-use windows_sys::Win32::System::Threading::PROCESS_ALL_ACCESS;
+use windows_sys::Win32::System::Threading::{GetProcessId, PROCESS_ALL_ACCESS};
 
-const NAME: &str = "snapshot";
+pub(crate) const NAME: &str = "snapshot";
 /// How long a process stands still while it is cloned: page tables are copied, memory is not. On the safe side; it was not
 /// measured.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -31,9 +31,8 @@ impl CaptureMethod for Snapshot {
         NAME
     }
 
-    /// What a value is, is not looked at here.
-    fn writes(&self, content: Content) -> bool {
-        content != Content::Structure
+    fn writes(&self, _: Content) -> bool {
+        true
     }
 
     fn holds_target(&self) -> bool {
@@ -85,53 +84,74 @@ impl CaptureMethod for Snapshot {
         sink: &mut (dyn Sink + Send),
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Captured, CaptureError> {
-        let pid = job.target.pid;
-        let read = |what| move |source| CaptureError::Read { pid, what, source };
-        let unfit = |reason: String| CaptureError::Unfit {
-            pid,
-            method: NAME,
-            reason,
-        };
-        let functions = Snapshots::find()
-            .ok_or_else(|| unfit("this system has no PssCaptureSnapshot".to_owned()))?;
-        let process = open(pid).map_err(|error| dump::unreadable(pid, "its memory", &error))?;
-        dump::same_process(job.target, &process, "before it was cloned")?;
-        progress(Progress {
-            step: Step::Stopping,
-            done_bytes: 0,
-            total_bytes: 0,
-        });
-        let gate = GcGate::open(job.target);
-        gate.wait(Instant::now() + job.config.gc_wait.0, job.cancel);
-        let begun = Instant::now();
-        let clone = functions
-            .take(&process)
-            .map_err(|error| unfit(format!("the system does not clone it: {error}")))?;
-        let pause = begun.elapsed();
-        let gc_in_progress = gate.in_progress();
-        let memory = clone.memory(pid).map_err(read("the clone"))?;
-        let map = dump::map(pid, &memory)?;
-        let described = dbghelp::describe(clone.handle(), pid, true)
-            .map_err(read("the system's description (MiniDumpWriteDump)"))?;
-        let source = Source {
-            memory: &memory,
-            live: &process,
-            map: &map,
-            described: &described,
-            step: Step::Copying,
-            check: &|| Ok(()),
-        };
-        let warnings = dump::write(job, &source, sink, progress)?;
-        // The copy of the handle goes before the snapshot that it was copied from.
-        drop(memory);
-        drop(clone);
+        let write =
+            |source: &Source<'_>, _: &Captured, progress: &mut (dyn FnMut(Progress) + Send)| {
+                dump::write(job, source, sink, progress)
+            };
+        let (warnings, captured) = with_clone(job, progress, write)?;
         Ok(Captured {
-            pause: Some(pause),
             warnings,
-            gc_in_progress,
-            ..Captured::default()
+            ..captured
         })
     }
+}
+
+/// Has the system clone the target, gives the clone to `work`, and ends it.
+pub(crate) fn with_clone<T>(
+    job: &Job<'_>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+    work: impl FnOnce(
+        &Source<'_>,
+        &Captured,
+        &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<T, CaptureError>,
+) -> Result<(T, Captured), CaptureError> {
+    let pid = job.target.pid;
+    let read = |what| move |source| CaptureError::Read { pid, what, source };
+    let unfit = |reason: String| CaptureError::Unfit {
+        pid,
+        method: NAME,
+        reason,
+    };
+    let functions = Snapshots::find()
+        .ok_or_else(|| unfit("this system has no PssCaptureSnapshot".to_owned()))?;
+    let process = open(pid).map_err(|error| dump::unreadable(pid, "its memory", &error))?;
+    dump::same_process(job.target, &process, "before it was cloned")?;
+    progress(Progress {
+        step: Step::Stopping,
+        done_bytes: 0,
+        total_bytes: 0,
+    });
+    let gate = GcGate::open(job.target);
+    gate.wait(Instant::now() + job.config.gc_wait.0, job.cancel);
+    let begun = Instant::now();
+    let clone = functions
+        .take(&process)
+        .map_err(|error| unfit(format!("the system does not clone it: {error}")))?;
+    let captured = Captured {
+        pause: Some(begun.elapsed()),
+        gc_in_progress: gate.in_progress(),
+        ..Captured::default()
+    };
+    let memory = clone.memory(pid).map_err(read("the clone"))?;
+    let map = dump::map(pid, &memory)?;
+    let described = dbghelp::describe(clone.handle(), pid, true)
+        .map_err(read("the system's description (MiniDumpWriteDump)"))?;
+    let source = Source {
+        // SAFETY: the handle is open.
+        copy: unsafe { GetProcessId(memory.raw()) },
+        memory: &memory,
+        live: &process,
+        map: &map,
+        described: &described,
+        step: Step::Copying,
+        check: &|| Ok(()),
+    };
+    let done = work(&source, &captured, progress);
+    // The copy of the handle goes before the snapshot that it was copied from.
+    drop(memory);
+    drop(clone);
+    Ok((done?, captured))
 }
 
 /// Making a process after the image of another needs nearly every right there is.

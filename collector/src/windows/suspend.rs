@@ -20,7 +20,7 @@ use windows_sys::Win32::System::Threading::{
     PROCESS_VM_READ,
 };
 
-const NAME: &str = "stop-and-stream";
+pub(crate) const NAME: &str = "stop-and-stream";
 
 /// `NtSuspendProcess`, `NtResumeProcess`: all threads of a process at once, those included that are just being made.
 type OfProcess = unsafe extern "system" fn(HANDLE) -> NTSTATUS;
@@ -34,9 +34,9 @@ impl CaptureMethod for StopAndStream {
         NAME
     }
 
-    /// To know where contents lie takes time, which a process that stands still has not.
-    fn writes(&self, content: Content) -> bool {
-        content != Content::Structure
+    /// To know where contents lie takes time, in which the process stands still: within the longest pause, as all of it.
+    fn writes(&self, _: Content) -> bool {
+        true
     }
 
     fn check_cost(
@@ -64,75 +64,95 @@ impl CaptureMethod for StopAndStream {
         sink: &mut (dyn Sink + Send),
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Captured, CaptureError> {
-        let pid = job.target.pid;
-        let read = |what| move |source| CaptureError::Read { pid, what, source };
-        let process = open(pid).map_err(|error| dump::unreadable(pid, "its memory", &error))?;
-        dump::same_process(job.target, &process, "before it was stopped")?;
-        progress(Progress {
-            step: Step::Stopping,
-            done_bytes: 0,
-            total_bytes: 0,
-        });
-        let early = if wine::is_here() {
-            Some(dump::map(pid, &process)?)
-        } else {
-            None
-        };
-        // Without it nobody would let the target go if this program died.
-        let guardian = Guardian::start(job.target)
-            .map_err(|error| unfit(pid, format!("its guardian does not start: {error}")))?;
-        // Last, so that no collection begins between the look and the stop.
-        let gate = GcGate::open(job.target);
-        gate.wait(Instant::now() + job.config.gc_wait.0, job.cancel);
-        let stopped = Stopped::stop(&process, guardian)
-            .map_err(|error| unfit(pid, format!("it cannot be suspended: {error}")))?;
-        let gc_in_progress = gate.in_progress();
-        let map = match early {
-            Some(map) => map,
-            None => dump::map(pid, &process)?,
-        };
-        let described = dbghelp::describe(process.raw(), pid, false)
-            .map_err(read("the system's description (MiniDumpWriteDump)"))?;
-        let described_ms = stopped.since.elapsed().as_millis();
-        tracing::debug!(
-            pid,
-            described_ms,
-            bytes = described.len(),
-            "The system described the process"
-        );
-        let limit = job.config.max_pause;
-        let check = || {
-            let paused = stopped.since.elapsed();
-            if paused > limit.0 {
-                return Err(CaptureError::PauseExceeded {
-                    pid,
-                    paused_ms: u64::try_from(paused.as_millis()).unwrap_or(u64::MAX),
-                    limit_ms: limit.as_ms(),
-                });
-            }
-            if process.has_ended() {
-                let when = "during the capture";
-                return Err(CaptureError::Exited { pid, when });
-            }
-            Ok(())
-        };
-        let source = Source {
-            memory: &process,
-            live: &process,
-            map: &map,
-            described: &described,
-            step: Step::Writing,
-            check: &check,
-        };
-        let warnings = dump::write(job, &source, sink, progress)?;
-        let pause = stopped.resume();
+        let write =
+            |source: &Source<'_>, _: &Captured, progress: &mut (dyn FnMut(Progress) + Send)| {
+                dump::write(job, source, sink, progress)
+            };
+        let (warnings, captured) = with_stopped(job, progress, write)?;
         Ok(Captured {
-            pause: Some(pause),
             warnings,
-            gc_in_progress,
-            ..Captured::default()
+            ..captured
         })
     }
+}
+
+/// Stops the target, gives it to `work`, and lets it go.
+pub(crate) fn with_stopped<T>(
+    job: &Job<'_>,
+    progress: &mut (dyn FnMut(Progress) + Send),
+    work: impl FnOnce(
+        &Source<'_>,
+        &Captured,
+        &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<T, CaptureError>,
+) -> Result<(T, Captured), CaptureError> {
+    let pid = job.target.pid;
+    let read = |what| move |source| CaptureError::Read { pid, what, source };
+    let process = open(pid).map_err(|error| dump::unreadable(pid, "its memory", &error))?;
+    dump::same_process(job.target, &process, "before it was stopped")?;
+    progress(Progress {
+        step: Step::Stopping,
+        done_bytes: 0,
+        total_bytes: 0,
+    });
+    let early = if wine::is_here() {
+        Some(dump::map(pid, &process)?)
+    } else {
+        None
+    };
+    // Without it nobody would let the target go if this program died.
+    let guardian = Guardian::start(job.target)
+        .map_err(|error| unfit(pid, format!("its guardian does not start: {error}")))?;
+    // Last, so that no collection begins between the look and the stop.
+    let gate = GcGate::open(job.target);
+    gate.wait(Instant::now() + job.config.gc_wait.0, job.cancel);
+    let stopped = Stopped::stop(&process, guardian)
+        .map_err(|error| unfit(pid, format!("it cannot be suspended: {error}")))?;
+    let mut captured = Captured {
+        gc_in_progress: gate.in_progress(),
+        ..Captured::default()
+    };
+    let map = match early {
+        Some(map) => map,
+        None => dump::map(pid, &process)?,
+    };
+    let described = dbghelp::describe(process.raw(), pid, false)
+        .map_err(read("the system's description (MiniDumpWriteDump)"))?;
+    let described_ms = stopped.since.elapsed().as_millis();
+    tracing::debug!(
+        pid,
+        described_ms,
+        bytes = described.len(),
+        "The system described the process"
+    );
+    let limit = job.config.max_pause;
+    let check = || {
+        let paused = stopped.since.elapsed();
+        if paused > limit.0 {
+            return Err(CaptureError::PauseExceeded {
+                pid,
+                paused_ms: u64::try_from(paused.as_millis()).unwrap_or(u64::MAX),
+                limit_ms: limit.as_ms(),
+            });
+        }
+        if process.has_ended() {
+            let when = "during the capture";
+            return Err(CaptureError::Exited { pid, when });
+        }
+        Ok(())
+    };
+    let source = Source {
+        copy: pid,
+        memory: &process,
+        live: &process,
+        map: &map,
+        described: &described,
+        step: Step::Writing,
+        check: &check,
+    };
+    let done = work(&source, &captured, progress)?;
+    captured.pause = Some(stopped.resume());
+    Ok((done, captured))
 }
 
 fn unfit(pid: u32, reason: String) -> CaptureError {
@@ -162,14 +182,18 @@ struct Stopped<'a> {
 
 impl<'a> Stopped<'a> {
     fn stop(process: &'a Process, guardian: Guardian) -> io::Result<Self> {
-        // From here on: whatever happens, dropping this lets go. One resume too many does no harm.
-        let stopped = Self {
+        let since = Instant::now();
+        if let Err(error) = call(process, c"NtSuspendProcess") {
+            // It stops every thread or, of a process that is ending, none: nothing is to be let go that others stopped.
+            guardian.end();
+            return Err(error);
+        }
+        // From here on: whatever happens, dropping this lets go.
+        Ok(Self {
             process,
             guardian: Some(guardian),
-            since: Instant::now(),
-        };
-        call(process, c"NtSuspendProcess")?;
-        Ok(stopped)
+            since,
+        })
     }
 
     /// Lets the process go and says how long it stood still.
@@ -193,7 +217,7 @@ impl Drop for Stopped<'_> {
 }
 
 /// Lets a process go that [`StopAndStream`] stopped.
-pub(super) fn resume(process: &Process) -> io::Result<()> {
+fn resume(process: &Process) -> io::Result<()> {
     call(process, c"NtResumeProcess")
 }
 

@@ -46,10 +46,8 @@ pub use detect::{Format, detect};
 pub use error::DumpError;
 pub use image::{AddressKind, AddressRange, Arch, MappedFile, Module, Os, ProcessImage, Thread};
 pub use limits::Limits;
-#[cfg(target_os = "linux")]
-pub use live::frozen;
 #[cfg(any(target_os = "linux", windows))]
-pub use live::{live, live_with};
+pub use live::{frozen, live, live_with};
 pub use live_options::LiveOptions;
 pub use memory::{Memory, MemoryExt, Region};
 pub use module_files::{FileSearch, ModuleFile, ModuleFiles, Proof};

@@ -74,15 +74,36 @@ pub fn open(source: Arc<dyn ReadAt>, limits: &Limits) -> Result<ProcessImage, Du
             len: source.len(),
         });
     }
-    let mut image = ProcessImage::new(Os::Windows, arch, Arc::new(memory));
-    let misc = dump.optional(MISC_INFO, &mut warnings);
-    // MINIDUMP_MISC_INFO: Flags1 at 4 (bit 0: the process id is valid), ProcessId at 8.
-    image.pid = u32_at(&misc, 8).filter(|_| u32_at(&misc, 4).unwrap_or(0) & 1 != 0);
-    image.address_map = protections.address_map();
-    image.open_handles = open_handles(&dump.optional(HANDLE_DATA, &mut warnings));
-    image.modules = dump.modules(&mut warnings)?;
-    image.threads = dump.threads(arch, &mut warnings)?;
-    image.peb = dump.peb(&image);
+    let mut image = dump.image(arch, Arc::new(memory), &protections, &mut warnings)?;
+    image.warnings = warnings;
+    Ok(image)
+}
+
+/// Opens what a minidump without memory says of a process whose memory is read elsewhere; `memory` is given the regions that the
+/// minidump says can be read.
+///
+/// # Errors
+/// As [`open`], and when it has no map of the address space.
+pub fn open_over(
+    source: &dyn ReadAt,
+    memory: impl FnOnce(Vec<Region>) -> Arc<dyn Memory>,
+    limits: &Limits,
+) -> Result<ProcessImage, DumpError> {
+    let dump = Minidump::read_directory(source, limits)?;
+    let mut warnings = Vec::new();
+    let arch = dump.arch()?;
+    let protections = Protections::parse(&dump.stream(MEMORY_INFO_LIST)?);
+    let regions = protections.regions();
+    if regions.is_empty() {
+        return Err(DumpError::Malformed {
+            origin: source.origin().to_owned(),
+            what: "the streams of the minidump",
+            offset: 0,
+            expected: "a map of the address space (MINIDUMP_MEMORY_INFO_LIST)".to_owned(),
+            found: "no range that can be read".to_owned(),
+        });
+    }
+    let mut image = dump.image(arch, memory(regions), &protections, &mut warnings)?;
     image.warnings = warnings;
     Ok(image)
 }
@@ -155,6 +176,26 @@ impl<'a> Minidump<'a> {
             warnings.push(format!("Stream {kind} was not read: {error}."));
             Vec::new()
         })
+    }
+
+    /// What its streams say of a process with this memory.
+    fn image(
+        &self,
+        arch: Arch,
+        memory: Arc<dyn Memory>,
+        protections: &Protections,
+        warnings: &mut Vec<String>,
+    ) -> Result<ProcessImage, DumpError> {
+        let mut image = ProcessImage::new(Os::Windows, arch, memory);
+        let misc = self.optional(MISC_INFO, warnings);
+        // MINIDUMP_MISC_INFO: Flags1 at 4 (bit 0: the process id is valid), ProcessId at 8.
+        image.pid = u32_at(&misc, 8).filter(|_| u32_at(&misc, 4).unwrap_or(0) & 1 != 0);
+        image.address_map = protections.address_map();
+        image.open_handles = open_handles(&self.optional(HANDLE_DATA, warnings));
+        image.modules = self.modules(warnings)?;
+        image.threads = self.threads(arch, warnings)?;
+        image.peb = self.peb(&image);
+        Ok(image)
     }
 
     fn arch(&self) -> Result<Arch, DumpError> {

@@ -1,6 +1,7 @@
 //! What Windows says of a stretch of addresses (`VirtualQueryEx`, `MINIDUMP_MEMORY_INFO`).
 
 use crate::image::{AddressKind, AddressRange};
+use crate::memory::Region;
 
 /// `MEM_COMMIT`.
 pub const COMMIT: u32 = 0x1000;
@@ -17,6 +18,9 @@ pub const IMAGE: u32 = 0x100_0000;
 const WRITE: u32 = 0x04 | 0x08 | 0x40 | 0x80;
 /// PAGE_EXECUTE, _EXECUTE_READ, _EXECUTE_READWRITE, _EXECUTE_WRITECOPY.
 const EXECUTE: u32 = 0x10 | 0x20 | 0x40 | 0x80;
+/// `PAGE_NOACCESS`, `PAGE_GUARD`.
+const DENIED: u32 = 0x01 | 0x100;
+
 /// A stretch of equal pages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PageRange {
@@ -47,6 +51,24 @@ impl PageRange {
     #[must_use]
     pub fn is_executable(&self) -> bool {
         self.protect & EXECUTE != 0
+    }
+
+    /// It can be read without changing what the process sees.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.state == COMMIT && self.protect != 0 && self.protect & DENIED == 0
+    }
+
+    /// As a region of memory, when it can be read.
+    #[must_use]
+    pub fn region(&self) -> Option<Region> {
+        self.is_readable().then(|| Region {
+            start: self.start,
+            end: self.end,
+            read: true,
+            write: self.is_writable(),
+            execute: self.is_executable(),
+        })
     }
 
     /// For the address map; `None` when it is free or of a kind that Windows does not have.

@@ -140,7 +140,7 @@ fn open_live(pid: u32) -> Result<ProcessImage, DumpError> {
     leakhound_dump::live_with(pid, &options)
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 fn open_copy(walk: &WalkCopy) -> Result<ProcessImage, DumpError> {
     let path = &walk.request.dump;
     let notes =
@@ -153,7 +153,7 @@ fn open_copy(walk: &WalkCopy) -> Result<ProcessImage, DumpError> {
     leakhound_dump::frozen(walk.copy, &notes)
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 fn open_copy(walk: &WalkCopy) -> Result<ProcessImage, DumpError> {
     Err(DumpError::NoProcess { pid: walk.copy })
 }

@@ -142,6 +142,14 @@ pub(super) fn with_copy<T: Send>(
     })
 }
 
+/// What erases contents from the memory of a copy.
+fn redactor(copy: u32, maps: &[Mapping]) -> Result<Redactor, String> {
+    let image = leakhound_dump::live(copy).map_err(|e| e.to_string())?;
+    let anonymous = maps.iter().filter(|m| !m.is_file());
+    let anonymous = anonymous.map(|m| m.entry.start..m.entry.end);
+    Redactor::new(&image, anonymous.collect())
+}
+
 /// The copy was not killed meanwhile.
 pub(super) fn still_there(pid: u32, copy: u32) -> Result<(), CaptureError> {
     if identity::is_alive(copy) {
@@ -202,7 +210,7 @@ fn write(
 
     let mut writer = Writer::new(job, sink, progress, layout.total_bytes);
     if job.content == Content::Structure {
-        let redactor = Redactor::new(copy, maps);
+        let redactor = redactor(copy, maps);
         writer.redact(redactor.map_err(|reason| CaptureError::Refused { pid, reason })?);
     }
     writer.put(&layout.head)?;

@@ -2,6 +2,7 @@
 
 use crate::fields::{u32_at, u64_at};
 use crate::image::AddressRange;
+use crate::memory::Region;
 use crate::page_range::PageRange;
 use crate::segments::Segment;
 
@@ -57,6 +58,11 @@ impl Protections {
             .iter()
             .filter_map(PageRange::address_range)
             .collect()
+    }
+
+    /// What can be read.
+    pub(super) fn regions(&self) -> Vec<Region> {
+        self.ranges.iter().filter_map(PageRange::region).collect()
     }
 
     /// Cuts segments where the protection changes. What the list does not mention keeps read and write.

@@ -22,9 +22,7 @@ use windows_sys::Win32::System::Diagnostics::Debug::ReadProcessMemory;
 use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, TH32CS_SNAPTHREAD, THREADENTRY32, Thread32First, Thread32Next,
 };
-use windows_sys::Win32::System::Memory::{
-    MEM_COMMIT, MEM_FREE, MEMORY_BASIC_INFORMATION, PAGE_GUARD, PAGE_NOACCESS, VirtualQueryEx,
-};
+use windows_sys::Win32::System::Memory::{MEM_FREE, MEMORY_BASIC_INFORMATION, VirtualQueryEx};
 use windows_sys::Win32::System::Threading::{
     OpenProcess, PROCESS_ACCESS_RIGHTS, PROCESS_BASIC_INFORMATION, PROCESS_QUERY_INFORMATION,
     PROCESS_SYNCHRONIZE, PROCESS_VM_READ, WaitForSingleObject,
@@ -35,8 +33,10 @@ use crate::image::{Arch, Os, ProcessImage, Thread};
 use crate::limits::{Limits, admit};
 use crate::live_options::LiveOptions;
 use crate::memory::{Memory, Region};
+use crate::minidump;
 use crate::module_files::{FileSearch, ModuleFiles};
 use crate::page_range::PageRange;
+use leakhound_archive::ReadAt;
 
 /// Most that one call is asked for.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -66,7 +66,7 @@ pub fn live_with(pid: u32, options: &LiveOptions) -> Result<ProcessImage, DumpEr
         Vec::new()
     };
     let memory = LiveMemory {
-        regions: ranges.iter().filter_map(readable).collect(),
+        regions: ranges.iter().filter_map(PageRange::region).collect(),
         process,
     };
     let mut image = ProcessImage::new(Os::Windows, Arch::X64, Arc::new(memory));
@@ -76,6 +76,27 @@ pub fn live_with(pid: u32, options: &LiveOptions) -> Result<ProcessImage, DumpEr
     image.threads = threads;
     image.peb = peb;
     image.module_files = Some(Arc::new(ModuleFiles::new(FileSearch::default(), limits)));
+    Ok(image)
+}
+
+/// Opens a process that stands still, such as the clone in a snapshot: its memory is read from it, and all else is what `notes`
+/// says, a minidump without memory. It is not asked for its address map, which wine has a process answer itself.
+///
+/// # Errors
+/// As [`live`], and what is wrong with the notes.
+pub fn frozen(copy: u32, notes: &dyn ReadAt) -> Result<ProcessImage, DumpError> {
+    still(Process::open(copy)?, notes)
+}
+
+/// As [`frozen`], of a process that is open already.
+///
+/// # Errors
+/// What is wrong with the notes.
+pub fn still(process: Process, notes: &dyn ReadAt) -> Result<ProcessImage, DumpError> {
+    let limits = Limits::default();
+    let memory = |regions| -> Arc<dyn Memory> { Arc::new(LiveMemory { process, regions }) };
+    let mut image = minidump::open_over(notes, memory, &limits)?;
+    image.module_files = Some(Arc::new(ModuleFiles::new(FileSearch::default(), &limits)));
     Ok(image)
 }
 
@@ -123,6 +144,17 @@ impl Process {
     #[must_use]
     pub fn from_handle(handle: OwnedHandle, pid: u32) -> Self {
         Self { handle, pid }
+    }
+
+    /// The same process under a handle of its own.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            handle: self.handle.try_clone()?,
+            pid: self.pid,
+        })
     }
 
     /// The handle, for calls that this crate does not make.
@@ -259,18 +291,6 @@ impl Memory for Process {
     fn regions(&self) -> &[Region] {
         &[]
     }
-}
-
-/// A range as a region of memory, when it may be read.
-fn readable(range: &PageRange) -> Option<Region> {
-    let denied = range.protect == 0 || range.protect & (PAGE_NOACCESS | PAGE_GUARD) != 0;
-    (range.state == MEM_COMMIT && !denied).then(|| Region {
-        start: range.start,
-        end: range.end,
-        read: true,
-        write: range.is_writable(),
-        execute: range.is_executable(),
-    })
 }
 
 /// The ids of the threads. Their registers are known only while they stand still, so there are none.

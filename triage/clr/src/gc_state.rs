@@ -274,13 +274,13 @@ pub struct GcTiming {
 /// `c_gc_state_free`: marking and planning come before it.
 const BACKGROUND_FREE: u32 = 2;
 
-/// Where the first heap keeps the times, by version: word of `gc_elapsed_time` and its unit. `None` where that was not proved.
-fn elapsed_word(version: Version) -> Option<(usize, fn(u64) -> Duration)> {
+/// The word of `gc_elapsed_time`, and its unit in microseconds, by version. `None` where that was not proved.
+fn elapsed_word(version: Version) -> Option<(usize, u64)> {
     match version.major {
-        // `time_clock`, `gc_elapsed_time`, `gc_speed`, in milliseconds.
-        3 => Some((17, Duration::from_millis)),
-        // `time_clock`, `previous_time_clock`, `gc_elapsed_time`, in microseconds.
-        8..=10 => Some((18, Duration::from_micros)),
+        // `time_clock`, `gc_elapsed_time`, `gc_speed`.
+        3 => Some((17, 1_000)),
+        // `time_clock`, `previous_time_clock`, `gc_elapsed_time`.
+        8..=10 => Some((18, 1)),
         _ => None,
     }
 }
@@ -297,7 +297,8 @@ pub(crate) fn timing(
     let (word, unit) = elapsed_word(version)?;
     let table = read_table(memory, vars, table)?;
     let (count, clock) = (|i: usize| table[i][11], |i: usize| table[i][15]);
-    let elapsed = [0, 1, 2].map(|i: usize| unit(table[i][word]));
+    let elapsed =
+        [0, 1, 2].map(|i: usize| Duration::from_micros(table[i][word].saturating_mul(unit)));
     // A collection sets the clock of every generation that it includes.
     let last = (0..3).rfind(|i| clock(*i) == clock(0))?;
     let state = memory.u32(vars.current_background_state);

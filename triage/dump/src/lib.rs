@@ -24,6 +24,8 @@ pub mod elf;
 pub mod error;
 mod fields;
 pub mod image;
+#[cfg(any(windows, test))]
+mod kept;
 pub mod limits;
 #[cfg(any(target_os = "linux", windows))]
 #[cfg_attr(windows, path = "live/windows/mod.rs")]

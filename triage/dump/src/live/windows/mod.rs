@@ -30,6 +30,7 @@ use windows_sys::Win32::System::Threading::{
 
 use crate::error::DumpError;
 use crate::image::{Arch, Os, ProcessImage, Thread};
+use crate::kept::Kept;
 use crate::limits::{Limits, admit};
 use crate::live_options::LiveOptions;
 use crate::memory::{Memory, Region};
@@ -94,7 +95,8 @@ pub fn frozen(copy: u32, notes: &dyn ReadAt) -> Result<ProcessImage, DumpError> 
 /// What is wrong with the notes.
 pub fn still(process: Process, notes: &dyn ReadAt) -> Result<ProcessImage, DumpError> {
     let limits = Limits::default();
-    let memory = |regions| -> Arc<dyn Memory> { Arc::new(LiveMemory { process, regions }) };
+    let memory =
+        |regions| -> Arc<dyn Memory> { Arc::new(Kept::new(LiveMemory { process, regions })) };
     let mut image = minidump::open_over(notes, memory, &limits)?;
     image.module_files = Some(Arc::new(ModuleFiles::new(FileSearch::default(), &limits)));
     Ok(image)

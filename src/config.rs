@@ -10,6 +10,7 @@ use leakhound_rules::units::Ratio;
 use leakhound_rules::{Bytes, Millis};
 use leakhound_triage::child::{Modules, Strings};
 use leakhound_triage::notify::DestinationConfig;
+use leakhound_triage::notify::cluster::Cluster;
 use leakhound_triage::worker::WalkLimits;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,8 @@ pub struct Config {
     pub incidents: IncidentsConfig,
     /// Figures for Prometheus.
     pub metrics: MetricsConfig,
+    /// Where Service Fabric is asked which process is which service. Default: nowhere.
+    pub fabric: Option<Cluster>,
     /// The services to watch.
     pub service: Vec<ServiceConfig>,
     /// Who is told.
@@ -212,6 +215,9 @@ impl Check for Config {
                 None,
                 None,
             );
+        }
+        if let Some(Err(wrong)) = self.fabric.as_ref().map(Cluster::check_values) {
+            problems.push("fabric", wrong.to_string(), None, None);
         }
         if let Err(twice) = leakhound_triage::notify::config::check_names(&self.notify) {
             problems.push("notify", twice.to_string(), None, None);

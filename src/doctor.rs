@@ -5,8 +5,8 @@ use crate::exit::{Exit, Failure};
 use crate::open::ConfigArg;
 use leakhound_archive::Archive;
 use leakhound_archive::state::{STATE_FILE, State};
-use leakhound_collector::discover;
 use leakhound_collector::doctor::{Check, Health, checks};
+use leakhound_collector::{discover, seal};
 use leakhound_triage::notify::outbox::Policy;
 use leakhound_triage::notify::outbox::{EntryState, Filter};
 use leakhound_triage::notify::{DestinationConfig, Http, Outbox};
@@ -59,6 +59,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     found.extend(checks(&config.collector(), &config.archive.location));
     found.push(processes());
     found.push(archive(&config));
+    found.extend(cluster(&config));
     found.extend(destinations(&config));
     found.extend(letters(&config));
 
@@ -135,6 +136,52 @@ fn archive(config: &Config) -> Check {
         ),
         Err(error) => check("archive", Health::Fail, error.to_string(), "See the reason"),
     }
+}
+
+/// The cluster is asked once, as the agent would.
+fn cluster(config: &Config) -> Vec<Check> {
+    let Some(cluster) = &config.fabric else {
+        return Vec::new();
+    };
+    let node = seal::node_name();
+    let mut found = Vec::new();
+    let asked = cluster
+        .check()
+        .map_err(|error| error.to_string())
+        .and_then(|warnings| {
+            found.extend(warnings.into_iter().map(|warning| {
+                check("cluster", Health::Warn, warning, "It is asked all the same")
+            }));
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            let runtime = runtime.map_err(|error| error.to_string())?;
+            runtime
+                .block_on(cluster.processes(&node))
+                .map_err(|failure| failure.to_string())
+        });
+    found.push(match asked {
+        Ok(processes) => check(
+            "cluster",
+            Health::Ok,
+            format!(
+                "{} knows {} processes of node {node}",
+                cluster.gateway,
+                processes.len()
+            ),
+            "",
+        ),
+        Err(why) => check(
+            "cluster",
+            Health::Warn,
+            format!(
+                "{} does not say what runs on node {node}: {why}",
+                cluster.gateway
+            ),
+            "Check [fabric]; processes go by what their environment says meanwhile",
+        ),
+    });
+    found
 }
 
 fn destinations(config: &Config) -> Vec<Check> {

@@ -6,10 +6,14 @@ mod archive;
 mod backtest;
 mod capture;
 mod config;
+mod config_source;
 mod demo;
+mod deploy;
 mod doctor;
 mod exit;
+mod fabric;
 mod heap;
+mod import;
 mod incidents;
 mod metrics;
 mod notify;
@@ -86,6 +90,10 @@ enum Command {
     Rules(rules::Args),
     /// Try a destination
     Notify(notify::Args),
+    /// Write what installs the agent on many machines
+    Deploy(deploy::Args),
+    /// Turn the settings of another tool into a configuration
+    Import(import::Args),
     /// What will not work on this machine, and why
     Doctor(doctor::Args),
     /// See it work: a leaking service, captured and diagnosed before your eyes
@@ -149,6 +157,8 @@ fn main() -> ExitCode {
         Command::Archive(args) => archive::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Notify(args) => notify::run(&args),
+        Command::Deploy(args) => deploy::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Demo(args) => demo::run(&args),
     };

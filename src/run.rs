@@ -1,15 +1,17 @@
 //! `leakhound run`: the agent. Watches, captures, works its own queue, delivers, tidies up; stops in order.
 
 use crate::config::Config;
+use crate::config_source::{ConfigPackage, Source};
 use crate::exit::{Exit, Failure, OrExit};
-use crate::metrics;
 use crate::open::{self, ConfigArg};
 use crate::walker::ParserChild;
+use crate::{fabric, metrics};
 use leakhound_archive::queue::Queue;
 use leakhound_archive::retention::Target;
 use leakhound_archive::state::State;
 use leakhound_archive::{Archive, ArchiveError};
-use leakhound_collector::Collector;
+use leakhound_collector::fabric::Roster;
+use leakhound_collector::{Collector, seal};
 use leakhound_rules::RuleSet;
 use leakhound_triage::agent::{Agent, Settings};
 use leakhound_triage::incidents::Incidents;
@@ -35,6 +37,10 @@ const TIDY: Duration = Duration::from_secs(600);
 pub struct Args {
     #[command(flatten)]
     config: ConfigArg,
+    /// Service Fabric: read leakhound.toml of this config package of our own service package, always in the version that is
+    /// in force.
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    config_package: Option<String>,
     /// Check the configuration and the rules, and end.
     #[arg(long)]
     check: bool,
@@ -80,13 +86,20 @@ impl Good {
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
-    let config = &args.config.config;
+    let source = match &args.config_package {
+        Some(name) => {
+            let package = ConfigPackage::named(name, |key| std::env::var(key).ok());
+            Source::Package(package.or_usage()?)
+        }
+        None => Source::from(args.config.config.as_path()),
+    };
     if args.check {
-        check(config)?;
+        let config = source.path().or_usage()?;
+        check(&config)?;
         println!("{} is valid", config.display());
         return Ok(Exit::Ok);
     }
-    agent(config, open::stop_signal(), || {})
+    agent(source, open::stop_signal(), || {})
 }
 
 /// Checks the configuration and the rules.
@@ -96,11 +109,11 @@ pub fn check(config: &Path) -> Result<(), Failure> {
 
 /// Works until `stop`; says that it does by calling `ready`.
 pub fn agent(
-    config: &Path,
+    source: Source,
     stop: impl Future<Output = ()>,
     ready: impl FnOnce(),
 ) -> Result<Exit, Failure> {
-    let good = Good::load(config)?;
+    let good = Good::load(&source.path().or_usage()?)?;
     let archive = Arc::new(Archive::open_or_create(&good.config.archive.location).or_input()?);
     let swept = archive.sweep().or_input()?;
     tracing::debug!(?swept, "Leftovers of earlier runs are swept");
@@ -110,11 +123,11 @@ pub fn agent(
         .enable_all()
         .build()
         .or_input()?;
-    runtime.block_on(serve(config, good, archive, state, stop, ready))
+    runtime.block_on(serve(source, good, archive, state, stop, ready))
 }
 
 async fn serve(
-    path: &Path,
+    source: Source,
     good: Good,
     archive: Arc<Archive>,
     state: State,
@@ -129,11 +142,20 @@ async fn serve(
     let (new_config, config) = watch::channel(good.config.collector());
     let (new_settings, settings) = watch::channel(Arc::new(good.settings()));
     let (new_policy, policy) = watch::channel(good.config.archive.policy());
+    let (new_fabric, fabric) = watch::channel(good.config.fabric.clone());
     let (new_metrics, metrics) = watch::channel(good.config.metrics.clone());
 
+    let roster = Roster::default();
     let collector = Collector::new(good.config.collector(), archive.clone(), state.clone())
         .or_input()?
+        .with_roster(roster.clone())
         .with_walker(Arc::new(ParserChild::new(good.config.triage.limits())));
+    let asking = tokio::spawn(fabric::ask(
+        seal::node_name(),
+        roster,
+        fabric,
+        shutdown.clone(),
+    ));
     let events = collector.events();
     let mut collecting = tokio::spawn(collector.run(shutdown.clone(), config));
     let incidents = Incidents::open(state.clone()).or_input()?;
@@ -150,17 +172,25 @@ async fn serve(
     let working = tokio::spawn(agent.run(shutdown.clone()));
     let tidying = tokio::spawn(tidy(archive, queue, policy, shutdown.clone()));
     let reloading = tokio::spawn(reload(
-        path.to_owned(),
+        source.clone(),
         shutdown.clone(),
         move |good: Good| {
             new_settings.send_replace(Arc::new(good.settings()));
             new_metrics.send_replace(good.config.metrics.clone());
+            // One that is the same is not asked anew.
+            new_fabric.send_if_modified(|held| {
+                let differs = format!("{held:?}") != format!("{:?}", good.config.fabric);
+                if differs {
+                    held.clone_from(&good.config.fabric);
+                }
+                differs
+            });
             new_policy.send_replace(good.config.archive.policy());
             new_config.send_replace(good.config.collector());
         },
     ));
     tracing::info!(
-        config = %path.display(),
+        config = %source.path().unwrap_or_default().display(),
         services = good.config.service.len(),
         destinations = good.config.notify.len(),
         "Leakhound is watching"
@@ -184,7 +214,7 @@ async fn serve(
     if !collecting.is_finished() {
         let _ = (&mut collecting).await;
     }
-    for task in [working, measuring, tidying, reloading, pulse] {
+    for task in [working, asking, measuring, tidying, reloading, pulse] {
         let _ = task.await;
     }
     tracing::info!("Stopped");
@@ -243,7 +273,11 @@ async fn tidy(
 }
 
 /// Reads the configuration again when it changed, and hands on only good ones.
-async fn reload(path: PathBuf, shutdown: CancellationToken, apply: impl Fn(Good) + Send + 'static) {
+async fn reload(
+    source: Source,
+    shutdown: CancellationToken,
+    apply: impl Fn(Good) + Send + 'static,
+) {
     let (changed, mut changes) = mpsc::channel::<()>(1);
     let notice = changed.clone();
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -251,30 +285,24 @@ async fn reload(path: PathBuf, shutdown: CancellationToken, apply: impl Fn(Good)
             let _ = notice.try_send(());
         }
     });
-    // Editors and config maps replace the file: the folder is what can be watched.
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
     let _watcher = watcher.ok().and_then(|mut w| {
-        let watched = w.watch(folder, RecursiveMode::NonRecursive);
+        let watched = w.watch(source.folder(), RecursiveMode::NonRecursive);
         watched.is_ok().then_some(w)
     });
-    let mut seen = std::fs::read(&path).unwrap_or_default();
+    let mut seen = now(&source);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = changes.recv() => tokio::time::sleep(SETTLE).await,
-            () = hangup() => seen.clear(),
+            () = hangup() => seen = None,
             () = tokio::time::sleep(LOOK) => {}
         }
-        let Ok(now) = std::fs::read(&path) else {
+        let Some((path, text)) = now(&source) else {
             continue;
         };
-        if now == seen {
+        if seen.as_ref().is_some_and(|(_, before)| *before == text) {
             continue;
         }
-        seen = now;
         match Good::load(&path) {
             Ok(good) => {
                 tracing::info!(config = %path.display(), "Configuration is read again");
@@ -285,7 +313,15 @@ async fn reload(path: PathBuf, shutdown: CancellationToken, apply: impl Fn(Good)
                 "The new configuration is not good, the last good one stays in force: {problem}"
             ),
         }
+        seen = Some((path, text));
     }
+}
+
+/// The file that is in force and what it says; nothing while it is being replaced.
+fn now(source: &Source) -> Option<(PathBuf, Vec<u8>)> {
+    let path = source.path().ok()?;
+    let text = std::fs::read(&path).ok()?;
+    Some((path, text))
 }
 
 async fn hangup() {

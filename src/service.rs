@@ -265,7 +265,9 @@ fn main_of_service(_: Vec<OsString>) {
         stopping.cancelled().await;
         tell(status, ServiceState::StopPending, 0);
     };
-    let ended = run::agent(&config, stop, || tell(status, ServiceState::Running, 0));
+    let ended = run::agent(config.as_path().into(), stop, || {
+        tell(status, ServiceState::Running, 0)
+    });
     let code = match ended {
         Ok(_) => 0,
         Err(failure) => {

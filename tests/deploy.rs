@@ -1,12 +1,9 @@
-//! What `deploy/` ships is accepted by the programs that will read it: xmllint with Service Fabric's own schema, promtool, and
-//! systemd-analyze.
+//! What `deploy/` ships is accepted by the programs that will read it: promtool and systemd-analyze. Service Fabric has
+//! tests of its own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-
-const SCHEMA: &str = "tests/fixtures/service-fabric/ServiceFabricServiceModel.xsd";
-const PACKAGE: &str = "deploy/service-fabric";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -29,140 +26,12 @@ fn need(tool: &str, package: &str) {
     );
 }
 
-fn xmllint(files: &[PathBuf]) -> Output {
-    need("xmllint", "libxml2-utils");
-    Command::new("xmllint")
-        .args(["--noout", "--nonet", "--schema"])
-        .arg(root().join(SCHEMA))
-        .args(files)
-        .output()
-        .expect("xmllint ran a moment ago")
-}
-
 fn text(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     )
-}
-
-#[test]
-fn service_fabric_manifests_are_valid_against_the_official_schema() {
-    let files = [
-        "ApplicationManifest.xml",
-        "Parameters.xml",
-        "LeakhoundPkg/ServiceManifest.xml",
-        "LeakhoundPkg/Config/Settings.xml",
-    ]
-    .map(|file| root().join(PACKAGE).join(file));
-    let output = xmllint(&files);
-    assert!(output.status.success(), "{}", text(&output));
-}
-
-#[test]
-fn a_wrong_manifest_is_refused() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("ServiceManifest.xml");
-    let manifest = read("deploy/service-fabric/LeakhoundPkg/ServiceManifest.xml");
-    assert!(manifest.contains("<WorkingFolder>CodePackage<"));
-    let wrong = manifest.replace("<WorkingFolder>CodePackage<", "<WorkingFolder>Wrok<");
-    fs::write(&file, wrong).expect("write");
-    let output = xmllint(&[file]);
-    assert!(!output.status.success());
-    assert!(text(&output).contains("Wrok"), "{}", text(&output));
-}
-
-/// The value of `name="…"` in the first element called `element`.
-fn attribute<'a>(xml: &'a str, element: &str, name: &str) -> &'a str {
-    let start = xml.find(&format!("<{element} ")).expect("the element");
-    let tag = &xml[start..start + xml[start..].find('>').expect("the tag's end")];
-    let value = tag
-        .split_once(&format!(" {name}=\""))
-        .expect("the attribute")
-        .1;
-    value.split_once('"').expect("the closing quote").0
-}
-
-#[test]
-fn the_package_runs_on_every_node_with_its_own_configuration_and_version() {
-    let application = read("deploy/service-fabric/ApplicationManifest.xml");
-    let service = read("deploy/service-fabric/LeakhoundPkg/ServiceManifest.xml");
-    let version = env!("CARGO_PKG_VERSION");
-
-    assert_eq!(
-        attribute(&application, "StatelessService", "InstanceCount"),
-        "-1"
-    );
-    assert_eq!(
-        attribute(
-            &application,
-            "ApplicationManifest",
-            "ApplicationTypeVersion"
-        ),
-        version
-    );
-    assert_eq!(
-        attribute(&application, "ServiceManifestRef", "ServiceManifestVersion"),
-        version
-    );
-    assert_eq!(attribute(&service, "ServiceManifest", "Version"), version);
-    assert_eq!(attribute(&service, "CodePackage", "Version"), version);
-
-    // Service Fabric lays packages out as PACKAGE.NAME.VERSION, side by side.
-    let package = attribute(&service, "ServiceManifest", "Name");
-    let config = attribute(&service, "ConfigPackage", "Name");
-    let config_version = attribute(&service, "ConfigPackage", "Version");
-    let argument = format!("run --config ../{package}.{config}.{config_version}/leakhound.toml<");
-    assert!(
-        service.contains(&argument),
-        "the service manifest does not start {argument}"
-    );
-}
-
-#[test]
-fn the_package_script_lays_out_what_service_fabric_expects() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let out = folder.path().join("package");
-    let script = root().join(PACKAGE).join("package.sh");
-    let pack = |config: &[&Path]| {
-        Command::new(&script)
-            .arg(env!("CARGO_BIN_EXE_leakhound"))
-            .arg(&out)
-            .args(config)
-            .output()
-            .expect("sh is there")
-    };
-
-    let missing = pack(&[Path::new("/no/such/leakhound.toml")]);
-    assert_eq!(missing.status.code(), Some(2));
-    assert!(
-        text(&missing).contains("no such file"),
-        "{}",
-        text(&missing)
-    );
-    assert!(!out.exists(), "a refused call left something behind");
-
-    let output = pack(&[]);
-    assert!(output.status.success(), "{}", text(&output));
-    for file in [
-        "ApplicationManifest.xml",
-        "LeakhoundPkg/ServiceManifest.xml",
-        "LeakhoundPkg/Config/Settings.xml",
-        "LeakhoundPkg/Config/leakhound.toml",
-        "LeakhoundPkg/Code/leakhound",
-    ] {
-        assert!(
-            out.join(file).is_file(),
-            "{file} is missing from the package"
-        );
-    }
-    let again = pack(&[&root().join("deploy/config/leakhound.toml")]);
-    assert_eq!(
-        again.status.code(),
-        Some(2),
-        "an existing package was overwritten"
-    );
 }
 
 /// The unit with its program replaced by one that exists here, under its own name in a folder of its own.
@@ -224,7 +93,7 @@ fn the_unit_stays_hardened() {
 
 const CONFIGURATIONS: [&str; 2] = [
     "deploy/config/leakhound.toml",
-    "deploy/service-fabric/LeakhoundPkg/Config/leakhound.toml",
+    "deploy/service-fabric/package/LeakhoundPkg/Config/leakhound.toml",
 ];
 
 #[test]
@@ -276,7 +145,14 @@ fn the_reference_shows_the_defaults() {
     for file in CONFIGURATIONS {
         let mut config: toml::Table = read(file).parse().expect("TOML");
         // These belong to others; what is left is the collector's.
-        for section in ["archive", "triage", "incidents", "metrics", "notify"] {
+        for section in [
+            "archive",
+            "fabric",
+            "triage",
+            "incidents",
+            "metrics",
+            "notify",
+        ] {
             config.remove(section);
         }
         let text = toml::to_string(&config).expect("it was TOML");

@@ -132,8 +132,8 @@ impl Adopter {
 
     fn candidates(&self) -> Vec<PathBuf> {
         let mut out = Vec::new();
-        for folder in &self.config.folders {
-            let entries = match fs::read_dir(folder) {
+        for folder in self.config.folders.iter().flat_map(|f| listed(f)) {
+            let entries = match fs::read_dir(&folder) {
                 Ok(entries) => entries,
                 Err(error) => {
                     warn!(folder = %folder.display(), %error, "A watched folder cannot be listed");
@@ -319,6 +319,25 @@ impl Adopter {
     }
 }
 
+/// The folder whose subfolders are meant, where the last part is `*`.
+pub(crate) fn each_subfolder_of(folder: &Path) -> Option<&Path> {
+    let is_each = folder.file_name().is_some_and(|name| name == "*");
+    if is_each { folder.parent() } else { None }
+}
+
+/// A configured folder, or the subfolders that it stands for now. Links are left alone: they may point anywhere.
+fn listed(folder: &Path) -> Vec<PathBuf> {
+    let Some(parent) = each_subfolder_of(folder) else {
+        return vec![folder.to_owned()];
+    };
+    let entries = fs::read_dir(parent).into_iter().flatten();
+    let folders = entries
+        .take(MAX_FILES)
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.map(|entry| entry.path()).collect()
+}
+
 /// Watches the folders and sends a word whenever something in them changed. Where the kernel cannot watch,
 /// the caller's own polling has to do.
 pub(crate) fn wake_on_change(
@@ -339,7 +358,13 @@ pub(crate) fn wake_on_change(
     )
     .ok()?;
     for folder in &config.folders {
-        if let Err(error) = debouncer.watch(folder, RecursiveMode::NonRecursive) {
+        let (folder, mode) = match each_subfolder_of(folder) {
+            // It may come later; until then there is nothing to be told of.
+            Some(parent) if !parent.is_dir() => continue,
+            Some(parent) => (parent, RecursiveMode::Recursive),
+            None => (folder.as_path(), RecursiveMode::NonRecursive),
+        };
+        if let Err(error) = debouncer.watch(folder, mode) {
             warn!(folder = %folder.display(), %error, "The folder cannot be watched; it is listed from time to time");
         }
     }
@@ -423,6 +448,32 @@ mod tests {
         let mut next = scene.adopter(Original::Keep);
         next.pass(&scene.archive, None, later(31));
         assert_eq!(next.pass(&scene.archive, None, later(60)).len(), 0);
+    }
+
+    #[test]
+    fn each_subfolder_is_looked_into_also_one_that_comes_later() {
+        let scene = Scene::new();
+        let mut adopter = scene.adopter(Original::Keep);
+        adopter.config.folders = vec![scene.folder.path().join("in/ApplicationCrashDumps/*")];
+        let start = Instant::now();
+        assert_eq!(adopter.pass(&scene.archive, None, start).len(), 0);
+        fs::create_dir_all(
+            scene
+                .folder
+                .path()
+                .join("in/ApplicationCrashDumps/Shop.Cart.exe"),
+        )
+        .unwrap();
+        scene.put(
+            "ApplicationCrashDumps/Shop.Cart.exe/Shop.Cart.exe.77.dmp",
+            &core(),
+        );
+        scene.put("ApplicationCrashDumps/of-nobody.9.dmp", &core());
+        adopter.pass(&scene.archive, None, start);
+        let taken = adopter.pass(&scene.archive, None, start + Duration::from_secs(9));
+        assert_eq!(taken.len(), 1);
+        let manifest = taken[0].manifest().unwrap();
+        assert_eq!((manifest.service.as_str(), manifest.pid), ("Shop.Cart", 77));
     }
 
     #[test]

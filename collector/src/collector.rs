@@ -7,6 +7,7 @@ use crate::adopt::{self, Adopter};
 use crate::budget::Budget;
 use crate::capture::Walker;
 use crate::config::Config;
+use crate::fabric::Roster;
 use crate::peek::{Peek, RuntimePeek};
 use crate::watcher::{Watcher, Word};
 use leakhound_archive::queue::Queue;
@@ -123,6 +124,7 @@ pub struct Collector {
     peek: Option<Box<dyn Peek>>,
     walker: Option<Arc<dyn Walker>>,
     events: broadcast::Sender<Event>,
+    roster: Roster,
 }
 
 impl Collector {
@@ -144,6 +146,7 @@ impl Collector {
             peek: Some(Box::new(RuntimePeek)),
             walker: None,
             events: broadcast::channel(EVENTS).0,
+            roster: Roster::default(),
         })
     }
 
@@ -158,6 +161,13 @@ impl Collector {
     #[must_use]
     pub fn with_walker(mut self, walker: Arc<dyn Walker>) -> Self {
         self.walker = Some(walker);
+        self
+    }
+
+    /// Completes who processes are by what Service Fabric's cluster says of them.
+    #[must_use]
+    pub fn with_roster(mut self, roster: Roster) -> Self {
+        self.roster = roster;
         self
     }
 
@@ -190,6 +200,7 @@ impl Collector {
             self.walker,
             self.events.clone(),
             words.clone(),
+            self.roster,
         )?;
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();

@@ -16,6 +16,7 @@ mod socket;
 
 pub use single_file::SingleFileCache;
 
+use crate::fabric::Roster;
 use crate::identity::Identity;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -43,6 +44,9 @@ pub struct Discovery {
     known: BTreeMap<u32, Known>,
     cache: SingleFileCache,
     passes: u32,
+    roster: Roster,
+    /// [`Roster::edition`] when it was last looked at.
+    edition: u64,
 }
 
 /// What a pass found.
@@ -55,6 +59,15 @@ pub struct Changes {
 }
 
 impl Discovery {
+    /// Remembers processes, and completes what they say of themselves by what `roster` says of them.
+    #[must_use]
+    pub fn with_roster(roster: Roster) -> Self {
+        Self {
+            roster,
+            ..Self::default()
+        }
+    }
+
     /// Looks at the process table. `interesting` tells whether a process that is not a .NET process is
     /// wanted; others are forgotten at once.
     pub fn pass(&mut self, interesting: &dyn Fn(&Identity) -> bool) -> Changes {
@@ -68,6 +81,8 @@ impl Discovery {
             BTreeSet::new()
         };
         self.passes = self.passes.wrapping_add(1);
+        let edition = self.roster.edition();
+        let has_news = std::mem::replace(&mut self.edition, edition) != edition;
         for pid in identity::process_ids() {
             seen.insert(pid);
             if let Some(known) = self.known.get_mut(&pid) {
@@ -75,7 +90,8 @@ impl Discovery {
                 known.passes = known.passes.saturating_add(1).min(SETTLED);
                 let young = known.passes < SETTLED;
                 let reused = (young || is_thorough) && is_reused(known);
-                if !new_socket && !AGAIN_AT.contains(&known.passes) && !reused {
+                let news = has_news && known.identity.fabric.is_some();
+                if !new_socket && !news && !AGAIN_AT.contains(&known.passes) && !reused {
                     continue;
                 }
             }
@@ -100,9 +116,10 @@ impl Discovery {
         interesting: &dyn Fn(&Identity) -> bool,
         changes: &mut Changes,
     ) {
-        let Ok(identity) = identity::read(pid, &mut self.cache) else {
+        let Ok(mut identity) = identity::read(pid, &mut self.cache) else {
             return;
         };
+        self.roster.complete(&mut identity);
         // Kernel threads have no executable and no arguments and never get any.
         let is_kernel = identity.executable.is_none() && identity.arguments.is_empty();
         let before = self.known.get(&pid);

@@ -5,6 +5,7 @@
 mod system;
 mod triggers;
 
+use crate::adopt;
 use crate::capture::estimate;
 use crate::config::Config;
 use leakhound_rules::units::format_bytes;
@@ -150,20 +151,22 @@ fn services(config: &Config) -> Vec<Check> {
 fn folders(config: &Config) -> Vec<Check> {
     let folders = config.adopt.folders.iter();
     folders
-        .map(|folder| match fs::read_dir(folder) {
-            Ok(_) => check(
-                "adopt",
-                Health::Ok,
-                format!("{} is watched for dumps.", folder.display()),
-                "",
-            ),
-            Err(e) => check(
-                "adopt",
-                Health::Fail,
-                format!("{} cannot be listed: {e}.", folder.display()),
-                "Create the folder, or let the agent read it.",
-            ),
-        })
+        .map(
+            |folder| match fs::read_dir(adopt::each_subfolder_of(folder).unwrap_or(folder)) {
+                Ok(_) => check(
+                    "adopt",
+                    Health::Ok,
+                    format!("{} is watched for dumps.", folder.display()),
+                    "",
+                ),
+                Err(e) => check(
+                    "adopt",
+                    Health::Fail,
+                    format!("{} cannot be listed: {e}.", folder.display()),
+                    "Create the folder, or let the agent read it.",
+                ),
+            },
+        )
         .collect()
 }
 

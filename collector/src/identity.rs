@@ -1,5 +1,6 @@
 //! Who a process is: id with start time, executable, command line, cgroup, environment.
 
+use leakhound_archive::manifest::FabricRecord;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -26,6 +27,8 @@ pub struct Identity {
     pub cgroup: String,
     /// `DOTNET_*`, `COMPlus_*`, `Fabric_*`, `TMPDIR` of the environment, nothing else.
     pub environment: BTreeMap<String, String>,
+    /// What Service Fabric calls it.
+    pub fabric: Option<FabricRecord>,
     /// Id in the process's own pid namespace.
     pub inner_pid: u32,
     /// Real user and group.

@@ -20,6 +20,7 @@ pub mod discover;
 pub mod doctor;
 #[cfg(any(target_os = "linux", windows))]
 pub mod dry_run;
+pub mod fabric;
 #[cfg(any(target_os = "linux", windows))]
 pub mod history;
 pub mod identity;

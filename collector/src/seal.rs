@@ -261,6 +261,7 @@ fn describe(request: &Request, kind: Kind, method: &str, captured: &Captured) ->
         process_facts: request.facts.to_map(),
         memory_map: captured.maps.iter().map(|m| m.entry.clone()).collect(),
         environment: target.environment.iter().filter_map(kept).collect(),
+        fabric: target.fabric.clone(),
         warnings: captured.warnings.clone(),
         gc_in_progress: captured.gc_in_progress,
         ..Manifest::default()

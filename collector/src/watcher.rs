@@ -7,6 +7,7 @@ use crate::capture::{self, Walker};
 use crate::collector::{CollectorError, Event};
 use crate::config::Config;
 use crate::discover::{Discovery, identity, matcher};
+use crate::fabric::Roster;
 use crate::history::{HistoryStore, ServiceHistory};
 use crate::identity::Identity;
 use crate::pair::{Pairs, Pending};
@@ -86,6 +87,7 @@ impl Watcher {
         walker: Option<Arc<dyn Walker>>,
         events: broadcast::Sender<Event>,
         words: Sender<Word>,
+        roster: Roster,
     ) -> Result<Self, CollectorError> {
         Ok(Self {
             plans: plans(&config),
@@ -101,7 +103,7 @@ impl Watcher {
             events,
             words,
             sampler: Sampler::default(),
-            discovery: Discovery::default(),
+            discovery: Discovery::with_roster(roster),
             targets: BTreeMap::new(),
             services: BTreeMap::new(),
             running: BTreeMap::new(),

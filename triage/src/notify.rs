@@ -13,12 +13,14 @@
 pub mod address;
 pub mod azure_devops;
 pub mod blocks;
+pub mod cluster;
 pub mod config;
 pub mod destination;
 pub mod digest;
 pub mod discord;
 pub mod document;
 pub mod email;
+mod gateway;
 pub mod github;
 pub mod gitlab;
 pub mod google_chat;

@@ -55,11 +55,57 @@ pub struct Manifest {
     pub memory_map: Vec<MapEntry>,
     /// `DOTNET_*`, `COMPlus_*` and `Fabric_*` variables of the target; nothing else of its environment.
     pub environment: BTreeMap<String, String>,
+    /// What Service Fabric calls the process; absent where it does not run there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fabric: Option<FabricRecord>,
     /// The garbage collector was moving objects at that moment; absent when that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gc_in_progress: Option<bool>,
     /// Anything that did not go as it should, one sentence each.
     pub warnings: Vec<String>,
+}
+
+/// What Service Fabric calls a process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FabricRecord {
+    /// Name of the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// `fabric:/Shop`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application: Option<String>,
+    /// `ShopType`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application_type: Option<String>,
+    /// `CartPkg`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_package: Option<String>,
+    /// `Code`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code_package: Option<String>,
+    /// `1.2.0`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code_version: Option<String>,
+    /// Replicas and instances that live in the process, by service and partition; a shared process has several.
+    pub replicas: Vec<ReplicaRecord>,
+}
+
+/// A replica of a stateful service, or an instance of a stateless one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReplicaRecord {
+    /// `fabric:/Shop/Cart`.
+    pub service: String,
+    /// Id of the partition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
+    /// Id of the replica or the instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// `Primary`, `ActiveSecondary`, `IdleSecondary`; a stateless service has no roles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
 }
 
 /// A capture's part in a pair that was taken so that growth can be judged.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdoptConfig {
-    /// Folders to watch, absolute, without their subfolders. Default none.
+    /// Folders to watch, absolute, without their subfolders; with `*` as the last part, each subfolder there is. Default none.
     pub folders: Vec<PathBuf>,
     /// File names to look at. Default `["*.dmp", "*.core", "core", "core.*", "core_*", "coredump*", "*_20*:*:*.*"]`; the
     /// last one is ProcDump for Linux.
@@ -52,19 +52,29 @@ impl Default for AdoptConfig {
 impl AdoptConfig {
     pub(super) fn check(&self, problems: &mut Problems) {
         for (index, folder) in self.folders.iter().enumerate() {
-            if !folder.is_absolute() {
-                problems.push(
-                    format!("adopt.folders[{index}]"),
-                    format!("`{}` is not an absolute path", folder.display()),
-                    None,
-                    None,
-                );
-            }
+            let text = folder.to_string_lossy();
+            let problem = if !is_absolute(&text) {
+                format!("`{text}` is not an absolute path")
+            } else if text.trim_end_matches(['/', '\\', '*']).contains('*') || text.contains("**") {
+                format!("`{text}`: only the last part of a folder may be `*`, for each subfolder")
+            } else {
+                continue;
+            };
+            problems.push(format!("adopt.folders[{index}]"), problem, None, None);
         }
         if self.poll.as_ms() < 100 {
             problems.push("adopt.poll", "must be at least 100 ms", None, None);
         }
     }
+}
+
+/// On either system: a configuration may be checked on a machine of another kind than it is for.
+fn is_absolute(path: &str) -> bool {
+    let mut chars = path.chars();
+    let has_drive = chars.next().is_some_and(|c| c.is_ascii_alphabetic())
+        && chars.next() == Some(':')
+        && matches!(chars.next(), Some('\\' | '/'));
+    path.starts_with('/') || path.starts_with(r"\\") || has_drive
 }
 
 /// What becomes of an adopted file.

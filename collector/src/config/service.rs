@@ -131,7 +131,13 @@ pub struct Match {
     pub folder: Option<Pattern>,
     /// Service Fabric: `Fabric_ApplicationName`.
     pub application: Option<Pattern>,
-    /// Service Fabric: `Fabric_ServiceName`.
+    /// Service Fabric: the application or a service of the process.
+    pub fabric: Option<Pattern>,
+    /// Service Fabric: the type of the application, of `Fabric_ApplicationId`.
+    pub application_type: Option<Pattern>,
+    /// Service Fabric: not these applications and services, whatever else fits.
+    pub except: Vec<Pattern>,
+    /// Service Fabric: `Fabric_ServiceName`, or what the cluster says lives in the process.
     pub service: Option<Pattern>,
     /// Service Fabric: `Fabric_ServicePackageName`.
     pub service_package: Option<Pattern>,

@@ -105,6 +105,9 @@ fn impossible_units_and_values_are_refused_where_they_stand() {
             "second",
         ),
         ("[adopt]\nfolders = [\"crash\"]\n", ":", "absolute"),
+        ("[adopt]\nfolders = ['D:crash']\n", ":", "absolute"),
+        ("[adopt]\nfolders = [\"/var/*/crash\"]\n", ":", "last part"),
+        ("[adopt]\nfolders = [\"/var/crash*\"]\n", ":", "last part"),
         ("[[service]\n", ":1:", ""),
     ] {
         let error = read(text).unwrap_err();

@@ -2,6 +2,7 @@
 
 use super::naming;
 use super::single_file::SingleFileCache;
+use crate::fabric;
 use crate::identity::{DotNet, Identity};
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -93,11 +94,14 @@ pub fn read(pid: u32, cache: &mut SingleFileCache) -> io::Result<Identity> {
         folder: fs::read_link(root.join("cwd")).ok(),
         cgroup: memory_cgroup(&cgroup).to_owned(),
         environment,
+        fabric: None,
         inner_pid,
         uid,
         gid,
         dotnet: None,
     };
+    let places = [identity.executable.as_deref(), identity.folder.as_deref()];
+    identity.fabric = fabric::of_environment(&identity.environment, &places);
     identity.dotnet = dotnet(&identity, cache);
     Ok(identity)
 }

@@ -22,10 +22,16 @@ fn archived_name(service: &ServiceConfig, process: &Identity) -> String {
         return name.clone();
     }
     if name.starts_with("fabric:/") {
-        let fabric = process
-            .env("Fabric_ServiceName")
-            .or(process.env("Fabric_ApplicationName"));
-        return fabric.unwrap_or(&process.name).to_owned();
+        let fabric = process.fabric.as_ref();
+        let mut services = fabric
+            .into_iter()
+            .flat_map(|f| f.replicas.iter().map(|r| &r.service));
+        // Several replicas of one service are that service; a process that services share goes by the application.
+        let service = services
+            .next()
+            .filter(|first| services.all(|other| other == *first));
+        let name = service.or_else(|| fabric?.application.as_ref());
+        return name.unwrap_or(&process.name).clone();
     }
     process.name.clone()
 }
@@ -35,7 +41,9 @@ fn archived_name(service: &ServiceConfig, process: &Identity) -> String {
 pub fn matches(service: &ServiceConfig, process: &Identity) -> bool {
     let m = &service.matcher;
     let text = |p: &Option<std::path::PathBuf>| p.as_ref().map(|p| p.display().to_string());
-    let env = |name| process.env(name).unwrap_or_default();
+    let fabric = process.fabric.as_ref();
+    let is =
+        |pattern: &Pattern, own: Option<&String>| pattern.matches(own.map_or("", String::as_str));
     let command = process.arguments.join(" ");
     let executable = text(&process.executable).unwrap_or_default();
     let folder = text(&process.folder).unwrap_or_default();
@@ -51,22 +59,30 @@ pub fn matches(service: &ServiceConfig, process: &Identity) -> bool {
         m.pid.map(|pid| pid == process.pid),
         m.executable.as_ref().map(|p| p.matches(&executable)),
         m.folder.as_ref().map(|p| p.matches(&folder)),
+        m.fabric.as_ref().map(|p| in_fabric(p, process)),
         m.application
             .as_ref()
-            .map(|p| p.matches(env("Fabric_ApplicationName"))),
-        m.service
+            .map(|p| is(p, fabric.and_then(|f| f.application.as_ref()))),
+        m.application_type
             .as_ref()
-            .map(|p| p.matches(env("Fabric_ServiceName"))),
+            .map(|p| is(p, fabric.and_then(|f| f.application_type.as_ref()))),
+        m.service.as_ref().map(|p| {
+            let mut replicas = fabric.into_iter().flat_map(|f| &f.replicas);
+            replicas.any(|replica| p.matches(&replica.service))
+        }),
         m.service_package
             .as_ref()
-            .map(|p| p.matches(env("Fabric_ServicePackageName"))),
+            .map(|p| is(p, fabric.and_then(|f| f.service_package.as_ref()))),
         m.code_package
             .as_ref()
-            .map(|p| p.matches(env("Fabric_CodePackageName"))),
+            .map(|p| is(p, fabric.and_then(|f| f.code_package.as_ref()))),
     ]
     .into_iter()
     .flatten()
     .collect();
+    if m.except.iter().any(|p| in_fabric(p, process)) {
+        return false;
+    }
     if given.is_empty() {
         return by_name(&service.name.text, process);
     }
@@ -84,12 +100,22 @@ fn named(pattern: &Pattern, process: &Identity) -> bool {
         || file.is_some_and(|f| pattern.matches(f))
 }
 
+/// The application, or a service that lives in the process.
+fn in_fabric(pattern: &Pattern, process: &Identity) -> bool {
+    process.fabric.as_ref().is_some_and(|fabric| {
+        let services = fabric.replicas.iter().map(|replica| &replica.service);
+        fabric
+            .application
+            .iter()
+            .chain(services)
+            .any(|name| pattern.matches(name))
+    })
+}
+
 fn by_name(name: &str, process: &Identity) -> bool {
     let pattern = Pattern::new(name);
     if name.starts_with("fabric:/") {
-        return ["Fabric_ServiceName", "Fabric_ApplicationName"]
-            .iter()
-            .any(|v| process.env(v).is_some_and(|v| pattern.matches(v)));
+        return in_fabric(&pattern, process);
     }
     // A bare `*` must not sweep in shells and daemons.
     (!name.contains('*') || process.dotnet.is_some()) && named(&pattern, process)
@@ -100,6 +126,7 @@ mod tests {
     use super::*;
     use crate::config::Match;
     use crate::identity::DotNet;
+    use leakhound_archive::manifest::{FabricRecord, ReplicaRecord};
 
     fn cart() -> Identity {
         let mut i = Identity {
@@ -111,9 +138,65 @@ mod tests {
             dotnet: Some(DotNet::default()),
             ..Identity::default()
         };
-        i.environment
-            .insert("Fabric_ServiceName".into(), "fabric:/Shop/Cart".into());
+        i.fabric = Some(FabricRecord {
+            application: Some("fabric:/Shop".into()),
+            application_type: Some("ShopType".into()),
+            replicas: vec![replica("fabric:/Shop/Cart")],
+            ..FabricRecord::default()
+        });
         i
+    }
+
+    fn replica(service: &str) -> ReplicaRecord {
+        ReplicaRecord {
+            service: service.into(),
+            ..ReplicaRecord::default()
+        }
+    }
+
+    #[test]
+    fn a_shared_process_is_each_of_its_services_and_goes_by_its_application() {
+        let mut shared = cart();
+        let fabric = shared.fabric.as_mut().expect("it has one");
+        fabric.replicas.push(replica("fabric:/Shop/Orders"));
+        for name in ["fabric:/Shop/Cart", "fabric:/Shop/Orders", "fabric:/Shop"] {
+            assert!(matches(&ServiceConfig::named(name), &shared), "{name}");
+        }
+        let all = [ServiceConfig::named("fabric:/*")];
+        let name_of = |process: &Identity| owner(&all, process).map(|(_, name)| name);
+        assert_eq!(name_of(&shared).as_deref(), Some("fabric:/Shop"));
+        // Two partitions of one service are that service.
+        let mut partitions = cart();
+        let fabric = partitions.fabric.as_mut().expect("it has one");
+        fabric.replicas.push(replica("fabric:/Shop/Cart"));
+        assert_eq!(name_of(&partitions).as_deref(), Some("fabric:/Shop/Cart"));
+    }
+
+    #[test]
+    fn fabric_names_are_matched_and_excepted() {
+        let service = |fabric: &str, except: &[&str]| ServiceConfig {
+            matcher: Match {
+                fabric: Some(Pattern::new(fabric)),
+                except: except.iter().map(|p| Pattern::new(*p)).collect(),
+                ..Match::default()
+            },
+            ..ServiceConfig::named("shop")
+        };
+        assert!(matches(&service("fabric:/Shop/*", &[]), &cart()));
+        assert!(matches(
+            &service("fabric:/Shop", &["fabric:/Shop/Orders"]),
+            &cart()
+        ));
+        assert!(!matches(
+            &service("fabric:/*", &["fabric:/*/Cart"]),
+            &cart()
+        ));
+        assert!(!matches(&service("fabric:/Bank/*", &[]), &cart()));
+        let mut of_type = service("*", &[]);
+        of_type.matcher.application_type = Some(Pattern::new("ShopType"));
+        assert!(matches(&of_type, &cart()));
+        of_type.matcher.application_type = Some(Pattern::new("BankType"));
+        assert!(!matches(&of_type, &cart()));
     }
 
     #[test]
@@ -121,7 +204,8 @@ mod tests {
         for (name, fits) in [
             ("fabric:/Shop/Cart", true),
             ("fabric:/Shop/*", true),
-            ("fabric:/Shop", false),
+            ("fabric:/Shop", true),
+            ("fabric:/Sho", false),
             ("Shop.Cart", true),
             ("dotnet", true),
             ("Shop", false),

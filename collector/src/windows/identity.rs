@@ -2,6 +2,7 @@
 
 use super::naming;
 use super::single_file::SingleFileCache;
+use crate::fabric;
 use crate::identity::{DotNet, Identity};
 use crate::windows::times;
 use leakhound_dump::live::Process;
@@ -92,6 +93,8 @@ pub fn read(pid: u32, cache: &mut SingleFileCache) -> io::Result<Identity> {
         inner_pid: pid,
         ..Identity::default()
     };
+    let places = [identity.executable.as_deref(), identity.folder.as_deref()];
+    identity.fabric = fabric::of_environment(&identity.environment, &places);
     identity.dotnet = dotnet(&process, identity.executable.as_deref(), cache);
     Ok(identity)
 }

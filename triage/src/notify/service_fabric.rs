@@ -5,7 +5,6 @@
 
 use leakhound_rules::Millis;
 use reqwest::Method;
-use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -13,9 +12,10 @@ use super::address::Address;
 use super::config::ConfigError;
 use super::destination::{Attempt, Destination, Parcel, Proof, Receipt, Repeat, Said};
 use super::document::fitted;
+use super::gateway::{Gateway, Names};
 use super::http::{Http, Request, json_body};
 use super::message::Message;
-use super::pinned::{self, Thumbprint};
+use super::pinned::Thumbprint;
 use super::secret::SecretSource;
 use super::ticket::{Ticket, is_over};
 
@@ -34,6 +34,8 @@ pub struct ServiceFabric {
     pub certificate: Option<SecretSource>,
     /// Key of the certificate, where it lies apart.
     pub key: Option<SecretSource>,
+    /// Access token, in place of a certificate.
+    pub token: Option<SecretSource>,
     /// Thumbprints of the gateway's certificate; without any, the trust store of the system and the host name decide.
     #[serde(default)]
     pub servers: Vec<Thumbprint>,
@@ -46,39 +48,23 @@ fn day() -> Millis {
     Millis(24 * 3_600_000)
 }
 
-impl ServiceFabric {
-    fn identity(&self) -> Result<Option<SecretString>, ConfigError> {
-        let Some(certificate) = &self.certificate else {
-            return Ok(None);
-        };
-        let mut pem = certificate
-            .get("service_fabric.certificate")?
-            .expose_secret()
-            .to_owned();
-        if let Some(key) = &self.key {
-            pem.push('\n');
-            pem.push_str(key.get("service_fabric.key")?.expose_secret());
-        }
-        Ok(Some(pem.into()))
-    }
+const NAMES: Names = Names {
+    gateway: "service_fabric.gateway",
+    certificate: "service_fabric.certificate",
+    key: "service_fabric.key",
+    token: "service_fabric.token",
+};
 
-    fn client(&self, http: &Http) -> Result<Option<reqwest::Client>, ConfigError> {
-        let identity = self.identity()?;
-        if identity.is_none() && self.servers.is_empty() {
-            return Ok(None);
+impl ServiceFabric {
+    fn gateway(&self) -> Gateway<'_> {
+        Gateway {
+            address: &self.gateway,
+            certificate: self.certificate.as_ref(),
+            key: self.key.as_ref(),
+            token: self.token.as_ref(),
+            servers: &self.servers,
+            names: &NAMES,
         }
-        if self.address()?.is_plain() {
-            return Err(ConfigError::Value {
-                key: "service_fabric.gateway",
-                problem: "with `certificate` or `servers` the address must begin with https://, or neither side would be known to the other".to_owned(),
-            });
-        }
-        pinned::client(http, identity.as_ref(), &self.servers)
-            .map(Some)
-            .map_err(|problem| ConfigError::Value {
-                key: "service_fabric.certificate",
-                problem,
-            })
     }
 }
 
@@ -96,25 +82,19 @@ impl Destination for ServiceFabric {
     }
 
     fn address(&self) -> Result<Address, ConfigError> {
-        Address::given(&self.gateway, "service_fabric.gateway")
+        self.gateway().address()
     }
 
     fn check(&self) -> Result<Vec<String>, ConfigError> {
-        self.client(&Http::default())?;
+        self.gateway().client(&Http::default())?;
+        self.gateway().headers()?;
         if self.expires.0 < 60_000 {
             return Err(ConfigError::Value {
                 key: "service_fabric.expires",
                 problem: format!("{} is too short; give at least `1 min`", self.expires),
             });
         }
-        let secrets = [
-            ("service_fabric.certificate", &self.certificate),
-            ("service_fabric.key", &self.key),
-        ];
-        let warnings = secrets
-            .into_iter()
-            .filter_map(|(key, secret)| secret.as_ref()?.warning(key));
-        Ok(warnings.collect())
+        Ok(self.gateway().warnings())
     }
 
     fn send<'a>(&'a self, http: &'a Http, parcel: &'a Parcel<'a>) -> Attempt<'a, Receipt> {
@@ -129,7 +109,8 @@ impl Destination for ServiceFabric {
             let report = report(parcel.message, parcel.key, self.expires);
             let request = Request {
                 method: Method::POST,
-                client: self.client(http)?,
+                client: self.gateway().client(http)?,
+                headers: self.gateway().headers()?,
                 ..Request::post(address, json_body(&report))
             };
             let reply = http.exchange(request, parcel.now).await?;

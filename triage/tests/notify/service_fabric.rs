@@ -53,6 +53,7 @@ fn plain(gateway: String) -> ServiceFabric {
         gateway,
         certificate: None,
         key: None,
+        token: None,
         servers: Vec::new(),
         expires: Millis(3_600_000),
     }

@@ -177,6 +177,7 @@ async fn microsofts_client_sees_a_warning_come_and_go() {
             gateway: url.clone(),
             certificate: None,
             key: None,
+            token: None,
             servers: Vec::new(),
             expires: Millis(3_600_000),
         },

@@ -185,6 +185,7 @@ async fn service_fabrics_own_document_accepts_the_reports() {
             gateway: prism.url.clone(),
             certificate: None,
             key: None,
+            token: None,
             servers: Vec::new(),
             expires: Millis(3_600_000),
         },

@@ -15,6 +15,7 @@ mod fabric;
 mod heap;
 mod import;
 mod incidents;
+mod manager;
 mod metrics;
 mod notify;
 mod open;

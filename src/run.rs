@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::config_source::{ConfigPackage, Source};
 use crate::exit::{Exit, Failure, OrExit};
+use crate::manager::Manager;
 use crate::open::{self, ConfigArg};
 use crate::walker::ParserChild;
 use crate::{fabric, metrics};
@@ -135,6 +136,7 @@ async fn serve(
     ready: impl FnOnce(),
 ) -> Result<Exit, Failure> {
     let shutdown = CancellationToken::new();
+    let hangups = Hangups::listen();
     let queue = Arc::new(Queue::open(state.clone()).or_input()?);
     recover(&archive, &queue).or_input()?;
     let outbox =
@@ -157,6 +159,7 @@ async fn serve(
         shutdown.clone(),
     ));
     let events = collector.events();
+    let manager = Arc::new(Manager::new(collector.heartbeat()));
     let mut collecting = tokio::spawn(collector.run(shutdown.clone(), config));
     let incidents = Incidents::open(state.clone()).or_input()?;
     let sources = metrics::Sources {
@@ -173,6 +176,8 @@ async fn serve(
     let tidying = tokio::spawn(tidy(archive, queue, policy, shutdown.clone()));
     let reloading = tokio::spawn(reload(
         source.clone(),
+        hangups,
+        manager.clone(),
         shutdown.clone(),
         move |good: Good| {
             new_settings.send_replace(Arc::new(good.settings()));
@@ -195,8 +200,13 @@ async fn serve(
         destinations = good.config.notify.len(),
         "Leakhound is watching"
     );
+    manager.ready();
     ready();
-    let pulse = tokio::spawn(pulse(shutdown.clone()));
+    let ended = CancellationToken::new();
+    let pulse = {
+        let (manager, ended) = (manager.clone(), ended.clone());
+        tokio::spawn(async move { manager.pulse(ended).await })
+    };
 
     let result = tokio::select! {
         () = stop => {
@@ -209,14 +219,16 @@ async fn serve(
             Err(error) => anyhow::Error::new(error),
         })),
     };
-    notify_manager("STOPPING=1");
+    manager.stopping();
     shutdown.cancel();
     if !collecting.is_finished() {
         let _ = (&mut collecting).await;
     }
-    for task in [working, asking, measuring, tidying, reloading, pulse] {
+    for task in [working, asking, measuring, tidying, reloading] {
         let _ = task.await;
     }
+    ended.cancel();
+    let _ = pulse.await;
     tracing::info!("Stopped");
     result
 }
@@ -275,6 +287,8 @@ async fn tidy(
 /// Reads the configuration again when it changed, and hands on only good ones.
 async fn reload(
     source: Source,
+    mut hangups: Hangups,
+    manager: Arc<Manager>,
     shutdown: CancellationToken,
     apply: impl Fn(Good) + Send + 'static,
 ) {
@@ -294,7 +308,7 @@ async fn reload(
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = changes.recv() => tokio::time::sleep(SETTLE).await,
-            () = hangup() => seen = None,
+            () = hangups.next() => seen = None,
             () = tokio::time::sleep(LOOK) => {}
         }
         let Some((path, text)) = now(&source) else {
@@ -303,7 +317,10 @@ async fn reload(
         if seen.as_ref().is_some_and(|(_, before)| *before == text) {
             continue;
         }
-        match Good::load(&path) {
+        manager.reloading();
+        let loaded = Good::load(&path);
+        let is_good = loaded.is_ok();
+        match loaded {
             Ok(good) => {
                 tracing::info!(config = %path.display(), "Configuration is read again");
                 apply(good);
@@ -313,6 +330,7 @@ async fn reload(
                 "The new configuration is not good, the last good one stays in force: {problem}"
             ),
         }
+        manager.reloaded(is_good);
         seen = Some((path, text));
     }
 }
@@ -324,34 +342,26 @@ fn now(source: &Source) -> Option<(PathBuf, Vec<u8>)> {
     Some((path, text))
 }
 
-async fn hangup() {
+/// SIGHUP, from the moment it is made; before that the signal would end the program.
+struct Hangups {
     #[cfg(unix)]
-    if let Ok(mut hup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
-        hup.recv().await;
-        return;
-    }
-    std::future::pending::<()>().await;
+    signals: Option<tokio::signal::unix::Signal>,
 }
 
-/// Tells the service manager that the agent is ready and alive.
-async fn pulse(shutdown: CancellationToken) {
-    notify_manager("READY=1");
-    #[cfg(target_os = "linux")]
-    let every = sd_notify::watchdog_enabled().map_or(LOOK, |limit| limit / 3);
-    #[cfg(not(target_os = "linux"))]
-    let every = LOOK;
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(every) => notify_manager("WATCHDOG=1"),
+impl Hangups {
+    fn listen() -> Self {
+        Self {
+            #[cfg(unix)]
+            signals: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok(),
         }
     }
-}
 
-fn notify_manager(state: &str) {
-    #[cfg(target_os = "linux")]
-    // Without a service manager there is nobody to tell.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Custom(state)]);
-    #[cfg(not(target_os = "linux"))]
-    let _ = state;
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some(signals) = &mut self.signals {
+            signals.recv().await;
+            return;
+        }
+        std::future::pending::<()>().await;
+    }
 }

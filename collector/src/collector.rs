@@ -8,6 +8,7 @@ use crate::budget::Budget;
 use crate::capture::Walker;
 use crate::config::Config;
 use crate::fabric::Roster;
+use crate::heartbeat::Heartbeat;
 use crate::peek::{Peek, RuntimePeek};
 use crate::watcher::{Watcher, Word};
 use leakhound_archive::queue::Queue;
@@ -125,6 +126,7 @@ pub struct Collector {
     walker: Option<Arc<dyn Walker>>,
     events: broadcast::Sender<Event>,
     roster: Roster,
+    heartbeat: Arc<Heartbeat>,
 }
 
 impl Collector {
@@ -147,6 +149,7 @@ impl Collector {
             walker: None,
             events: broadcast::channel(EVENTS).0,
             roster: Roster::default(),
+            heartbeat: Arc::default(),
         })
     }
 
@@ -177,6 +180,12 @@ impl Collector {
         self.events.subscribe()
     }
 
+    /// Whether the thread that watches goes round.
+    #[must_use]
+    pub fn heartbeat(&self) -> Arc<Heartbeat> {
+        Arc::clone(&self.heartbeat)
+    }
+
     /// Works until `shutdown`. A configuration that arrives in `reload` takes effect at once; histories,
     /// limits and running captures stay. Captures that run at shutdown get a moment to finish, then they are
     /// cancelled and their targets let go.
@@ -201,6 +210,7 @@ impl Collector {
             self.events.clone(),
             words.clone(),
             self.roster,
+            self.heartbeat,
         )?;
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();

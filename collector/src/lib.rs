@@ -22,6 +22,8 @@ pub mod doctor;
 pub mod dry_run;
 pub mod fabric;
 #[cfg(any(target_os = "linux", windows))]
+pub mod heartbeat;
+#[cfg(any(target_os = "linux", windows))]
 pub mod history;
 pub mod identity;
 pub mod mask;

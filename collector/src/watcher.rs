@@ -8,6 +8,7 @@ use crate::collector::{CollectorError, Event};
 use crate::config::Config;
 use crate::discover::{Discovery, identity, matcher};
 use crate::fabric::Roster;
+use crate::heartbeat::{BEAT_EVERY, Heartbeat};
 use crate::history::{HistoryStore, ServiceHistory};
 use crate::identity::Identity;
 use crate::pair::{Pairs, Pending};
@@ -68,6 +69,7 @@ pub struct Watcher {
     walker: Option<Arc<dyn Walker>>,
     events: broadcast::Sender<Event>,
     words: Sender<Word>,
+    heartbeat: Arc<Heartbeat>,
     sampler: Sampler,
     discovery: Discovery,
     targets: BTreeMap<u32, Target>,
@@ -88,6 +90,7 @@ impl Watcher {
         events: broadcast::Sender<Event>,
         words: Sender<Word>,
         roster: Roster,
+        heartbeat: Arc<Heartbeat>,
     ) -> Result<Self, CollectorError> {
         Ok(Self {
             plans: plans(&config),
@@ -102,6 +105,7 @@ impl Watcher {
             walker,
             events,
             words,
+            heartbeat,
             sampler: Sampler::default(),
             discovery: Discovery::with_roster(roster),
             targets: BTreeMap::new(),
@@ -118,6 +122,7 @@ impl Watcher {
         let mut save_at = Instant::now() + SAVE_EVERY;
         loop {
             let now = Instant::now();
+            self.beat();
             if now >= discover_at {
                 self.discover(now);
                 discover_at = now + Discovery::interval();
@@ -129,7 +134,8 @@ impl Watcher {
             }
             let next = self.targets.values().map(|t| t.due).min();
             let until = next.unwrap_or(discover_at).min(discover_at).min(save_at);
-            match words.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            let wait = until.saturating_duration_since(Instant::now());
+            match words.recv_timeout(wait.min(BEAT_EVERY)) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Word::Captured(pid)) => self.mark_captured(pid),
                 Ok(Word::Done(pid)) => self.collect(pid),
@@ -142,6 +148,11 @@ impl Watcher {
         }
         self.save();
         self.finish(words);
+    }
+
+    /// Says that this thread goes round.
+    fn beat(&self) {
+        self.heartbeat.beat(self.targets.len());
     }
 
     fn discover(&mut self, now: Instant) {

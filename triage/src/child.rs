@@ -9,6 +9,7 @@
 mod guard;
 #[cfg(windows)]
 mod job;
+mod program;
 mod serve;
 
 use crate::explore::table::{Cell, Row, Table};
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use serve::serve;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
@@ -290,8 +291,7 @@ fn run(
     take: &mut dyn FnMut(Line) -> bool,
 ) -> Result<(), WalkError> {
     let request = job.request();
-    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("leakhound"));
-    let mut command = Command::new(&program);
+    let (program, mut command) = program::again();
     command
         .arg(CHILD_ARGUMENT)
         .stdin(Stdio::piped())

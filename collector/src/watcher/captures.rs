@@ -5,6 +5,7 @@ use crate::budget::{Part, Ticket, Wait};
 use crate::capture::Cancel;
 use crate::collector::Event;
 use crate::config::Pair;
+use crate::heartbeat::BEAT_EVERY;
 use crate::pair::Pending;
 use crate::seal::{self, Place, Request};
 use crate::trigger::Fired;
@@ -351,7 +352,8 @@ impl Watcher {
             if left.is_zero() {
                 break;
             }
-            if let Ok(Word::Done(pid)) = words.recv_timeout(left) {
+            self.beat();
+            if let Ok(Word::Done(pid)) = words.recv_timeout(left.min(BEAT_EVERY)) {
                 self.collect(pid);
             }
         }

@@ -14,6 +14,8 @@ const ROWS_A_LINE: usize = 1_000;
 /// The child's side: reads the request, confines itself, walks, answers. Returns the exit code.
 #[must_use]
 pub fn serve() -> u8 {
+    #[cfg(target_os = "linux")]
+    super::program::take_name();
     let mut text = String::new();
     if std::io::stdin()
         .lock()

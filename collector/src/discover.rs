@@ -7,6 +7,8 @@
 
 #[cfg_attr(windows, path = "windows/identity.rs")]
 pub mod identity;
+#[cfg(target_os = "linux")]
+mod kubernetes;
 pub mod matcher;
 pub(crate) mod naming;
 #[cfg_attr(windows, path = "windows/single_file.rs")]

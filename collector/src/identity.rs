@@ -1,6 +1,6 @@
 //! Who a process is: id with start time, executable, command line, cgroup, environment.
 
-use leakhound_archive::manifest::FabricRecord;
+use leakhound_archive::manifest::{FabricRecord, KubernetesRecord};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -25,6 +25,8 @@ pub struct Identity {
     pub folder: Option<PathBuf>,
     /// Path in the memory cgroup.
     pub cgroup: String,
+    /// What Kubernetes calls it.
+    pub kubernetes: Option<KubernetesRecord>,
     /// `DOTNET_*`, `COMPlus_*`, `Fabric_*`, `TMPDIR` of the environment, nothing else.
     pub environment: BTreeMap<String, String>,
     /// What Service Fabric calls it.

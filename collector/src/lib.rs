@@ -33,6 +33,7 @@ pub mod pair;
 #[cfg(any(target_os = "linux", windows))]
 pub mod peek;
 pub mod proc_maps;
+pub mod rights;
 #[cfg(any(target_os = "linux", windows))]
 pub mod sample;
 #[cfg(any(target_os = "linux", windows))]

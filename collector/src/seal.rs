@@ -262,13 +262,15 @@ fn describe(request: &Request, kind: Kind, method: &str, captured: &Captured) ->
         memory_map: captured.maps.iter().map(|m| m.entry.clone()).collect(),
         environment: target.environment.iter().filter_map(kept).collect(),
         fabric: target.fabric.clone(),
+        kubernetes: target.kubernetes.clone(),
         warnings: captured.warnings.clone(),
         gc_in_progress: captured.gc_in_progress,
         ..Manifest::default()
     }
 }
 
-/// The name of this node: Service Fabric's when it runs there, else the host name.
+/// The name of this node: as `LEAKHOUND_NODE` says (a container's host name is not its node's), else Service Fabric's when it runs
+/// there, else the host name.
 #[must_use]
 pub fn node_name() -> String {
     let host = || {
@@ -278,9 +280,9 @@ pub fn node_name() -> String {
             std::fs::read_to_string("/proc/sys/kernel/hostname").ok()
         }
     };
-    std::env::var("Fabric_NodeName")
-        .ok()
-        .filter(|n| !n.is_empty())
+    let said = |name| std::env::var(name).ok().filter(|n| !n.trim().is_empty());
+    said("LEAKHOUND_NODE")
+        .or_else(|| said("Fabric_NodeName"))
         .or_else(host)
         .map(|n| n.trim().to_owned())
         .filter(|n| !n.is_empty())

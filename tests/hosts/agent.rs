@@ -20,13 +20,20 @@ impl Agent {
         config: &Path,
         environment: &[(&str, &str)],
     ) -> Self {
-        let log = folder.join("log");
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["run", "--config"])
             .arg(config)
             // Captures of other tests do not hold it up.
             .env("RUNTIME_DIRECTORY", folder.join("run"))
-            .envs(environment.iter().copied())
+            .envs(environment.iter().copied());
+        Self::spawn(command, folder)
+    }
+
+    /// Starts an agent by `command`; its log is a file in `folder`.
+    pub fn spawn(mut command: Command, folder: &Path) -> Self {
+        let log = folder.join("log");
+        let child = command
             .stdin(Stdio::null())
             .stderr(std::fs::File::create(&log).expect("the log can be made"))
             .spawn()

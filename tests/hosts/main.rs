@@ -2,4 +2,9 @@
 #![cfg(target_os = "linux")]
 
 mod agent;
+mod container;
+mod debian;
+mod guide;
+mod kubernetes;
 mod manager;
+mod windows;

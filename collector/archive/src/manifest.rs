@@ -58,6 +58,9 @@ pub struct Manifest {
     /// What Service Fabric calls the process; absent where it does not run there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fabric: Option<FabricRecord>,
+    /// What Kubernetes calls the process; absent where it does not run there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesRecord>,
     /// The garbage collector was moving objects at that moment; absent when that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gc_in_progress: Option<bool>,
@@ -106,6 +109,30 @@ pub struct ReplicaRecord {
     /// `Primary`, `ActiveSecondary`, `IdleSecondary`; a stateless service has no roles.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
+}
+
+/// What Kubernetes calls a process, as far as the node tells without the API server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KubernetesRecord {
+    /// `shop`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// `cart-7d9f8b6c5f-x2x4z`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// The Deployment, StatefulSet, DaemonSet or Job that made the pod, by the shape of the pod's name: `cart`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload: Option<String>,
+    /// `main`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// The pod's uid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
+    /// The container runtime's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_id: Option<String>,
 }
 
 /// A capture's part in a pair that was taken so that growth can be judged.

@@ -129,6 +129,8 @@ pub struct Match {
     pub executable: Option<Pattern>,
     /// Working folder; `*` is a wildcard.
     pub folder: Option<Pattern>,
+    /// Kubernetes: `NAMESPACE/WORKLOAD`, `NAMESPACE/WORKLOAD/CONTAINER` or `NAMESPACE/POD`; `*` is a wildcard.
+    pub kubernetes: Option<Pattern>,
     /// Service Fabric: `Fabric_ApplicationName`.
     pub application: Option<Pattern>,
     /// Service Fabric: the application or a service of the process.

@@ -1,7 +1,7 @@
 //! `/proc/PID` to [`Identity`].
 
-use super::naming;
 use super::single_file::SingleFileCache;
+use super::{kubernetes, naming};
 use crate::fabric;
 use crate::identity::{DotNet, Identity};
 use std::fs::{self, File};
@@ -67,7 +67,8 @@ pub fn read(pid: u32, cache: &mut SingleFileCache) -> io::Result<Identity> {
     let start_ticks = start_ticks(pid)?;
     let executable = fs::read_link(root.join("exe")).ok();
     let arguments = list(&root.join("cmdline"));
-    let environment = naming::kept_environment(&list(&root.join("environ")));
+    let all_variables = list(&root.join("environ"));
+    let environment = naming::kept_environment(&all_variables);
     let comm = fs::read_to_string(root.join("comm"))
         .unwrap_or_default()
         .trim_end()
@@ -83,6 +84,9 @@ pub fn read(pid: u32, cache: &mut SingleFileCache) -> io::Result<Identity> {
         status_words(&status, "Gid:").first().copied().unwrap_or(0),
     );
     let cgroup = fs::read_to_string(root.join("cgroup")).unwrap_or_default();
+    let cgroup = memory_cgroup(&cgroup);
+    let links = Path::new(kubernetes::LINKS);
+    let kubernetes = kubernetes::of(cgroup, &root.join("root"), &all_variables, links);
     let mut identity = Identity {
         pid,
         start_ticks,
@@ -92,7 +96,8 @@ pub fn read(pid: u32, cache: &mut SingleFileCache) -> io::Result<Identity> {
         executable,
         arguments,
         folder: fs::read_link(root.join("cwd")).ok(),
-        cgroup: memory_cgroup(&cgroup).to_owned(),
+        cgroup: cgroup.to_owned(),
+        kubernetes,
         environment,
         fabric: None,
         inner_pid,

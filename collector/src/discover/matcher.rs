@@ -2,6 +2,7 @@
 
 use crate::config::{Pattern, ServiceConfig};
 use crate::identity::Identity;
+use leakhound_archive::manifest::KubernetesRecord;
 
 /// The service of a process and the name it is archived under: the first service that matches owns it.
 #[must_use]
@@ -20,6 +21,11 @@ fn archived_name(service: &ServiceConfig, process: &Identity) -> String {
     let name = &service.name.text;
     if !name.contains('*') {
         return name.clone();
+    }
+    if let (Some(_), Some(record)) = (&service.matcher.kubernetes, &process.kubernetes)
+        && let Some(name) = kubernetes_name(record)
+    {
+        return name;
     }
     if name.starts_with("fabric:/") {
         let fabric = process.fabric.as_ref();
@@ -60,6 +66,11 @@ pub fn matches(service: &ServiceConfig, process: &Identity) -> bool {
         m.executable.as_ref().map(|p| p.matches(&executable)),
         m.folder.as_ref().map(|p| p.matches(&folder)),
         m.fabric.as_ref().map(|p| in_fabric(p, process)),
+        // As with a name alone: one for many takes no shells and sidecars.
+        m.kubernetes.as_ref().map(|p| {
+            let for_many = service.name.text.contains('*');
+            (!for_many || process.dotnet.is_some()) && in_kubernetes(p, process)
+        }),
         m.application
             .as_ref()
             .map(|p| is(p, fabric.and_then(|f| f.application.as_ref()))),
@@ -110,6 +121,34 @@ fn in_fabric(pattern: &Pattern, process: &Identity) -> bool {
             .chain(services)
             .any(|name| pattern.matches(name))
     })
+}
+
+/// `shop/cart`; of a container that is not called like its workload `shop/cart/proxy`, since its memory is another story.
+fn kubernetes_name(record: &KubernetesRecord) -> Option<String> {
+    let (namespace, workload) = (record.namespace.as_ref()?, record.workload.as_ref()?);
+    let name = format!("{namespace}/{workload}");
+    Some(match &record.container {
+        Some(container) if container != workload => format!("{name}/{container}"),
+        _ => name,
+    })
+}
+
+/// The workload, the container in it, or the pod.
+fn in_kubernetes(pattern: &Pattern, process: &Identity) -> bool {
+    let Some(record) = &process.kubernetes else {
+        return false;
+    };
+    let within =
+        |name: &Option<String>| Some(format!("{}/{}", record.namespace.as_ref()?, name.as_ref()?));
+    let names = [
+        kubernetes_name(record),
+        within(&record.workload),
+        within(&record.pod),
+    ];
+    names
+        .into_iter()
+        .flatten()
+        .any(|name| pattern.matches(&name))
 }
 
 fn by_name(name: &str, process: &Identity) -> bool {
@@ -222,6 +261,51 @@ mod tests {
             ..Identity::default()
         };
         assert!(!matches(&ServiceConfig::named("*"), &shell));
+    }
+
+    #[test]
+    fn pods_are_matched_by_workload_and_a_pattern_takes_their_name() {
+        let mut process = cart();
+        let named = |text: &str| Some(text.to_owned());
+        process.kubernetes = Some(KubernetesRecord {
+            namespace: named("shop"),
+            pod: named("cart-7d9f8b6c5f-x2x4z"),
+            workload: named("cart"),
+            container: named("main"),
+            ..KubernetesRecord::default()
+        });
+        let service = |pattern: &str| ServiceConfig {
+            matcher: Match {
+                kubernetes: Some(Pattern::new(pattern)),
+                ..Match::default()
+            },
+            ..ServiceConfig::named("*")
+        };
+        for (pattern, fits) in [
+            ("shop/cart", true),
+            ("shop/cart*", true),
+            ("shop/cart/main", true),
+            ("shop/cart-7d9f8b6c5f-x2x4z", true),
+            ("*", true),
+            ("shop/car", false),
+            ("bank/*", false),
+        ] {
+            assert_eq!(matches(&service(pattern), &process), fits, "{pattern}");
+        }
+        let name = |process: &Identity| owner(&[service("*")], process).map(|(_, name)| name);
+        assert_eq!(name(&process).as_deref(), Some("shop/cart/main"));
+        process
+            .kubernetes
+            .iter_mut()
+            .for_each(|r| r.container = named("cart"));
+        assert_eq!(name(&process).as_deref(), Some("shop/cart"));
+        let pause = Identity {
+            dotnet: None,
+            ..process
+        };
+        assert_eq!(name(&pause), None);
+        // Outside of a cluster the matcher fits nothing.
+        assert_eq!(name(&cart()), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod seccomp;
 use super::{Check, Health, check};
 use crate::config::{CaptureConfig, ServiceConfig};
 use crate::identity::Identity;
+use crate::rights;
 use crate::sample::cgroup::Mounts;
 use std::fs;
 
@@ -24,9 +25,8 @@ pub(super) fn service_checks(
     seccomp::checks(capture, service, processes)
 }
 
-/// `CAP_SYS_PTRACE` is bit 19.
 fn may_trace_all() -> bool {
-    capability(19)
+    capability(rights::PTRACE.bit)
 }
 
 /// Whether this program has a capability, by its bit.

@@ -17,6 +17,9 @@ const LIMIT_EVERY: Duration = Duration::from_secs(10);
 const PRESSURE_EVERY: Duration = Duration::from_secs(2);
 /// Levels walked from the group to the root.
 const MAX_DEPTH: usize = 64;
+/// Levels of unknown name that are searched, and folders looked at on each.
+const MAX_HIDDEN: usize = 4;
+const MAX_SIBLINGS: usize = 1_000;
 /// Version 1 writes "no limit" as a number of pages near 2^63.
 const UNLIMITED: u64 = 1 << 60;
 
@@ -168,12 +171,44 @@ impl Mounts {
     }
 }
 
-/// The folder of a group. In a container the mount shows a part of the tree, or our path is relative to a
-/// namespace; then the nearest that exists is the mount itself.
+/// The folder of a group. In a container the mount may show a part of the tree; then the nearest that exists is the mount itself.
+///
+/// In a control group namespace (cgroup_namespaces(7)) both the root of a mount and the groups of others are told relative to our own:
+/// `/../../kubepods-pod1.slice/x` under a mount of `/../../..`. What lies between that root and the group we have in common with the
+/// other is ours, and its names are not told: they are looked for.
 fn folder((point, root): &(PathBuf, String), path: &str) -> Option<PathBuf> {
+    let (up, inside) = ups(path);
+    if up > 0 {
+        // A mount that begins below the common group does not show the other: our own limits are not its limits.
+        let hidden = ups(root).0.checked_sub(up)?;
+        return find_below(point, hidden.min(MAX_HIDDEN), inside);
+    }
     let inside = path.strip_prefix(root.as_str()).unwrap_or(path);
     let exact = point.join(inside.trim_start_matches('/'));
     [exact, point.clone()].into_iter().find(|f| Path::is_dir(f))
+}
+
+/// How many levels a path goes up first, and the rest.
+fn ups(path: &str) -> (usize, &str) {
+    let (mut n, mut rest) = (0, path.trim_start_matches('/'));
+    while let Some(next) = rest
+        .strip_prefix("..")
+        .filter(|next| next.is_empty() || next.starts_with('/'))
+    {
+        (n, rest) = (n + 1, next.trim_start_matches('/'));
+    }
+    (n, rest)
+}
+
+/// `inside` in a folder that lies so many levels below `folder`.
+fn find_below(folder: &Path, levels: usize, inside: &str) -> Option<PathBuf> {
+    if levels == 0 {
+        let found = folder.join(inside);
+        return found.is_dir().then_some(found);
+    }
+    let entries = fs::read_dir(folder).ok()?.flatten().take(MAX_SIBLINGS);
+    let mut folders = entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
+    folders.find_map(|entry| find_below(&entry.path(), levels - 1, inside))
 }
 
 impl Group {
@@ -311,6 +346,48 @@ mod tests {
         assert_eq!(facts.get("limit_share"), Some(0.9));
         assert_eq!(facts.get("limit_file"), Some(200.0));
         assert_eq!(facts.get("memory_pressure"), Some(0.125));
+    }
+
+    #[test]
+    fn groups_of_others_are_found_out_of_a_namespace_of_our_own() {
+        let root = tempfile::tempdir().unwrap();
+        let limit = |bytes: &'static str| [("memory.max", bytes), ("memory.current", "1")];
+        group(
+            root.path(),
+            "kubepods.slice/ours.slice/agent.scope",
+            &limit("11"),
+        );
+        group(
+            root.path(),
+            "kubepods.slice/burst.slice/pod1.slice/cart.scope",
+            &limit("22"),
+        );
+        group(root.path(), "system.slice/orders.service", &limit("33"));
+        let mounted = |shown: &str| Mounts {
+            v1: None,
+            v2: Some((root.path().to_owned(), shown.into())),
+        };
+        // We are kubepods.slice/ours.slice/agent.scope, three levels below the root of the mount.
+        let outside = mounted("/../../..");
+        for (path, bytes) in [
+            ("/../../burst.slice/pod1.slice/cart.scope", Some(22.0)),
+            ("/../../../system.slice/orders.service", Some(33.0)),
+            ("/../../burst.slice/pod2.slice/gone.scope", None),
+        ] {
+            assert_eq!(facts(outside.clone(), path).get("limit"), bytes, "{path}");
+        }
+        // A mount of our own group alone shows nobody else, and our limit is not theirs.
+        let own = Mounts {
+            v1: None,
+            v2: Some((
+                root.path().join("kubepods.slice/ours.slice/agent.scope"),
+                "/".into(),
+            )),
+        };
+        assert_eq!(
+            facts(own, "/../../burst.slice/pod1.slice/cart.scope").get("limit"),
+            None
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod minidump;
 mod packages;
 pub mod place;
 pub mod progress;
+pub mod python;
 mod root;
 pub mod runtimes;
 pub mod service;

@@ -118,6 +118,9 @@ impl Discovery {
         interesting: &dyn Fn(&Identity) -> bool,
         changes: &mut Changes,
     ) {
+        if !self.known.contains_key(&pid) && identity::is_copy(pid) {
+            return;
+        }
         let Ok(mut identity) = identity::read(pid, &mut self.cache) else {
             return;
         };

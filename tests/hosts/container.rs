@@ -66,7 +66,7 @@ struct Container(Child);
 impl Container {
     fn start(folder: &Path, group: Option<&Group>) -> Self {
         let runtime = runtimes::get(Version::Net8).expect("a runtime");
-        let app = targets::app("static-root").expect("the target compiles");
+        let app = targets::app("event-handlers").expect("the target compiles");
         let root = folder.join("container");
         fs::create_dir(&root).expect("a folder");
         let enter = group
@@ -209,11 +209,11 @@ fn a_service_in_a_container_is_found_by_its_name_and_captured_from_the_image() {
             "kubernetes = \"shop/cart*\"",
             format!(" and limit == {LIMIT_BYTES} B"),
         ),
-        None => ("process = \"static-root\"", String::new()),
+        None => ("process = \"Shop.Baskets\"", String::new()),
     };
     let config = format!(
         "[capture]\nreserve = \"1 MB\"\n[[service]]\nname = \"*\"\nmatch = {{ {matcher} }}\nevery = \"200 ms\"\n\
-         [[service.trigger]]\nname = \"big\"\nwhen = \"private_bytes > 40 MB{limit}\"\n"
+         [[service.trigger]]\nname = \"big\"\nwhen = \"private_bytes > 10 MB{limit}\"\n"
     );
     fs::write(folder.path().join("node-config/leakhound.toml"), config).expect("written");
     let link = format!("node-links/{POD}_shop_main-{id}.log");
@@ -223,7 +223,7 @@ fn a_service_in_a_container_is_found_by_its_name_and_captured_from_the_image() {
     let name = if group.is_some() {
         "shop/cart/main"
     } else {
-        "static-root"
+        "Shop.Baskets"
     };
     let archive = leakhound_archive::Archive::open_or_create(&folder.path().join("node-archive"))
         .expect("an archive");
@@ -266,11 +266,11 @@ fn a_service_in_a_container_is_found_by_its_name_and_captured_from_the_image() {
     }
     let diagnosis = json("diagnosis.json");
     assert_eq!(
-        diagnosis["findings"][0]["category"], "static-root",
+        diagnosis["findings"][0]["category"], "event-handler-leak",
         "{}",
         diagnosis["headline"]
     );
-    // The container has other processes too; they are none of ours.
+    // The container has other processes too, and while it is captured there is a copy of the service; they are none of ours.
     assert_eq!(
         agent.said().matches("Watching pid=").count(),
         1,

@@ -6,6 +6,7 @@ use crate::fabric;
 use crate::identity::{DotNet, Identity};
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Bytes read of a command line or an environment; Linux allows megabytes, names need none.
@@ -56,6 +57,21 @@ pub(super) fn process_ids() -> Vec<u32> {
 pub fn is_alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat_field(&stat, 3).is_some_and(|state| !matches!(state, "Z" | "X" | "x"))
+}
+
+/// Whether it is the copy of a service that a capture works on, by this program or another run of it: it looks like the service in
+/// every way, and is none. A service may be taken for one while its threads are stopped, so this is to be asked again later.
+pub(super) fn is_copy(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let tracer = status_words(&status, "TracerPid:").first().copied();
+    let program = |pid: &str| {
+        let file = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+        Some((file.dev(), file.ino()))
+    };
+    tracer.filter(|tracer| *tracer != 0).is_some_and(|tracer| {
+        let theirs = program(&tracer.to_string());
+        theirs.is_some() && theirs == program("self")
+    })
 }
 
 /// Reads who `pid` is.

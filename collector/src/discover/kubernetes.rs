@@ -7,12 +7,17 @@
 use leakhound_archive::manifest::KubernetesRecord;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Where the kubelet keeps its links.
 pub const LINKS: &str = "/var/log/containers";
-/// Where a container finds the namespace of its service account.
-const NAMESPACE_FILE: &str = "var/run/secrets/kubernetes.io/serviceaccount/namespace";
+/// Where a container finds its service account. In many images `/var/run` is a link to `/run`, which from outside would lead into our own
+/// root.
+const ACCOUNT_FOLDERS: [&str; 2] = [
+    "run/secrets/kubernetes.io/serviceaccount",
+    "var/run/secrets/kubernetes.io/serviceaccount",
+];
 /// Links looked at; a node runs a few hundred containers.
 const MAX_LINKS: usize = 20_000;
 /// Longest name of an object (RFC 1123).
@@ -94,8 +99,20 @@ fn linked(links: &Path, id: &str) -> Option<KubernetesRecord> {
 }
 
 fn account_namespace(root: &Path) -> Option<String> {
+    ACCOUNT_FOLDERS
+        .into_iter()
+        .find_map(|folder| namespace_in(&root.join(folder)))
+}
+
+/// What stands in the container is its own business: a pipe there must not hold us up, and anything but a name is not taken.
+fn namespace_in(folder: &Path) -> Option<String> {
+    let mut options = File::options();
+    let options = options.read(true).custom_flags(libc::O_NONBLOCK);
+    let file = options.open(folder.join("namespace")).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
     let mut text = String::new();
-    let file = File::open(root.join(NAMESPACE_FILE)).ok()?;
     file.take(MAX_NAME as u64 + 1)
         .read_to_string(&mut text)
         .ok()?;
@@ -192,9 +209,21 @@ mod tests {
             (told.namespace, told.pod.as_deref()),
             (None, Some("told-by-itself"))
         );
-        let account = root.join(NAMESPACE_FILE);
-        fs::create_dir_all(account.parent().unwrap()).unwrap();
-        fs::write(&account, "shop\n").unwrap();
+        for folder in ACCOUNT_FOLDERS {
+            let account = root.join(folder);
+            fs::create_dir_all(&account).unwrap();
+            fs::write(account.join("namespace"), "shop\n").unwrap();
+            assert_eq!(look().namespace.as_deref(), Some("shop"), "{folder}");
+            // A pipe that nobody writes to is no reason to wait.
+            fs::remove_file(account.join("namespace")).unwrap();
+            let pipe = std::ffi::CString::new(account.join("namespace").to_str().unwrap()).unwrap();
+            // SAFETY: the text ends in NUL.
+            assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
+            assert_eq!(look().namespace, None);
+        }
+        fs::remove_dir_all(&root).unwrap();
+        fs::create_dir_all(root.join(ACCOUNT_FOLDERS[1])).unwrap();
+        fs::write(root.join(ACCOUNT_FOLDERS[1]).join("namespace"), "shop\n").unwrap();
         assert_eq!(look().namespace.as_deref(), Some("shop"));
 
         fs::write(links.join("readme"), "").unwrap();

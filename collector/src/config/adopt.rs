@@ -53,9 +53,10 @@ impl AdoptConfig {
     pub(super) fn check(&self, problems: &mut Problems) {
         for (index, folder) in self.folders.iter().enumerate() {
             let text = folder.to_string_lossy();
+            let each = text.strip_suffix("/*").or(text.strip_suffix("\\*"));
             let problem = if !is_absolute(&text) {
                 format!("`{text}` is not an absolute path")
-            } else if text.trim_end_matches(['/', '\\', '*']).contains('*') || text.contains("**") {
+            } else if each.unwrap_or(&text).contains('*') {
                 format!("`{text}`: only the last part of a folder may be `*`, for each subfolder")
             } else {
                 continue;

@@ -85,7 +85,8 @@ fn split(entry: &Entry, left_out: &mut LeftOut) -> Vec<Part> {
         application,
     };
     let is_all = entry.app.as_deref() == Some("*");
-    if !is_all && !(entry.apps_in.is_empty() && entry.apps_out.is_empty()) {
+    let names_apps = !entry.apps_in.is_empty() || !entry.apps_out.is_empty();
+    if !is_all && names_apps {
         left_out.push(format!(
             "{label}: appIncludeList and appExcludeList mean something beside targetApp = * only"
         ));

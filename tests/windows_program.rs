@@ -256,7 +256,7 @@ fn a_windows_process_is_captured_and_reads_the_same_on_both_systems() {
 /// Takes a capture of a kind and gives its bundle; each has an archive of its own.
 fn captured(
     program: &WindowsProgram,
-    service: &mut leakhound_testbed::Service,
+    service: &leakhound_testbed::Service,
     kind: &str,
     folder: &Path,
 ) -> (PathBuf, Output) {
@@ -272,8 +272,6 @@ fn captured(
         "{kind}: {}",
         said(&output)
     );
-    // It runs on.
-    service.send("report").unwrap();
     (only_bundle(&folder.join("archive")), output)
 }
 
@@ -296,9 +294,10 @@ fn a_structure_dump_of_windows_has_the_graph_and_no_contents() {
         // It answers that it does not know that command; the word lies in strings and in buffers from then on.
         let _ = service.send(SECRET);
         let [(whole, _), (structure, _), (again, _)] =
-            [("heap", "1"), ("structure", "2"), ("heap", "3")].map(|(kind, name)| {
-                captured(&program, &mut service, kind, &folder.path().join(name))
-            });
+            [("heap", "1"), ("structure", "2"), ("heap", "3")]
+                .map(|(kind, name)| captured(&program, &service, kind, &folder.path().join(name)));
+        // It runs on; before, that would have changed what is compared.
+        service.send("report").unwrap();
         let unpacked = |bundle: &Path| {
             let packed = std::fs::File::open(bundle.join(MINIDUMP_FILE)).unwrap();
             zstd::decode_all(packed).unwrap()
@@ -346,12 +345,10 @@ fn facts_of_a_windows_process_are_taken_without_a_dump() {
         let root = windows::get(version).unwrap();
         let launch = root.launch(&app).env("SHOP_PERCENT", "20");
         let mut service = launch.start().unwrap();
-        let (bundle, output) = captured(
-            &program,
-            &mut service,
-            "facts",
-            &folder.path().join("facts"),
-        );
+        let facts = folder.path().join("facts");
+        let (bundle, output) = captured(&program, &service, "facts", &facts);
+        // It runs on.
+        service.send("report").unwrap();
         let said_there = diagnosis(&output);
         let first = &said_there["findings"][0];
         assert_eq!(

@@ -14,13 +14,15 @@ use std::path::PathBuf;
 /// Judge archived captures by the rules in force and by new ones, and show what would change; nothing is written.
 ///
 /// Where captures are labelled (`leakhound archive label`), it also shows how often each set is right: precision is the share of
-/// what is said first that is right, recall the share of what is there that is said first.
+/// what is said first that is right, recall the share of what is there that is said first. Parameters of rules that the
+/// configuration has for a service (`[service.rules.RULE]`) count for its captures, under both sets.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The new rules: a folder, laid over the shipped ones.
     #[arg(long, value_name = "DIR")]
     rules: PathBuf,
-    /// The rules in force: a folder, laid over the shipped ones; default: the shipped ones alone.
+    /// The rules in force: a folder, laid over the shipped ones; default: the folder that the configuration names, or the shipped
+    /// ones alone.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
     #[command(flatten)]
@@ -38,8 +40,10 @@ pub struct Args {
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
-    let after = open::rules(Some(&args.rules))?;
-    let before = open::rules(args.against.as_deref())?;
+    let config = args.archive.config.load_if_there()?;
+    let against = open::rules_folder(args.against.as_deref(), config.as_ref());
+    let after = open::service_rules(open::rules(Some(&args.rules))?, config.as_ref())?;
+    let before = open::service_rules(open::rules(against)?, config.as_ref())?;
     let archive = args.archive.open()?;
     let filter = Filter {
         service: args.service.clone(),

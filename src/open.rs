@@ -6,6 +6,7 @@ use anyhow::Context;
 use leakhound_archive::Archive;
 use leakhound_rules::RuleSet;
 use leakhound_triage::report::{ColorChoice, Style};
+use leakhound_triage::service_rules::ServiceRules;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +34,15 @@ impl ConfigArg {
     /// Reads it.
     pub fn load(&self) -> Result<Config, Failure> {
         Config::load(&self.config).or_usage()
+    }
+
+    /// Reads it where there is one: an archive can be worked on where no agent is installed.
+    pub fn load_if_there(&self) -> Result<Option<Config>, Failure> {
+        // One that was named must be there.
+        if self.config == Path::new(DEFAULT_CONFIG) && !self.config.exists() {
+            return Ok(None);
+        }
+        self.load().map(Some)
     }
 }
 
@@ -67,6 +77,11 @@ impl ArchiveArg {
     }
 }
 
+/// The folder of rules that was named, or else the one of the configuration.
+pub fn rules_folder<'a>(named: Option<&'a Path>, config: Option<&'a Config>) -> Option<&'a Path> {
+    named.or_else(|| config?.triage.rules.as_deref())
+}
+
 /// The shipped rules, with the ones in `folder` laid over them.
 pub fn rules(folder: Option<&Path>) -> Result<RuleSet, Failure> {
     let Some(folder) = folder else {
@@ -79,6 +94,23 @@ pub fn rules(folder: Option<&Path>) -> Result<RuleSet, Failure> {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             Failure::usage(anyhow::anyhow!("{}", problems.join("\n\n")))
         })
+}
+
+/// Those rules with the parameters that the configuration has for single services.
+pub fn service_rules(rules: RuleSet, config: Option<&Config>) -> Result<ServiceRules, Failure> {
+    let services = config.map(|config| config.service.as_slice());
+    let parameters = services
+        .unwrap_or_default()
+        .iter()
+        .filter(|service| !service.rules.is_empty())
+        .map(|service| (service.name.text.as_str(), &service.rules));
+    ServiceRules::new(rules, parameters).map_err(|problems| {
+        let problems: Vec<String> = problems
+            .iter()
+            .map(|(service, problem)| format!("[service.rules] of {service}: {problem}"))
+            .collect();
+        Failure::usage(anyhow::anyhow!("{}", problems.join("\n\n")))
+    })
 }
 
 /// Texts with their names as the rules crate takes them.

@@ -13,7 +13,8 @@ use std::path::PathBuf;
 ///
 /// Works on fact sheets: the dumps may be gone. A dump that is still there is walked again when its sheet lacks a fact that a rule
 /// asks for and that its reader did not know. Nothing is changed in the archive unless --write is given; with it, a run that was
-/// stopped goes on where it was when it is started again: what was walked is not walked twice.
+/// stopped goes on where it was when it is started again: what was walked is not walked twice. Parameters of rules that the
+/// configuration has for a service (`[service.rules.RULE]`) count for its captures.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -24,7 +25,7 @@ pub struct Args {
     /// Only captures of the last span, such as `30 days`.
     #[arg(long, value_name = "SPAN")]
     since: Option<String>,
-    /// A folder of rules of your own, laid over the shipped ones.
+    /// A folder of rules of your own, laid over the shipped ones; default: the folder that the configuration names.
     #[arg(long, value_name = "DIR")]
     rules: Option<PathBuf>,
     /// Replace diagnosis and report of captures whose diagnosis changes.
@@ -51,7 +52,9 @@ enum WalkAgain {
 
 /// Runs the subcommand.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
-    let rules = open::rules(args.rules.as_deref())?;
+    let config = args.archive.config.load_if_there()?;
+    let rules = open::rules(open::rules_folder(args.rules.as_deref(), config.as_ref()))?;
+    let rules = open::service_rules(rules, config.as_ref())?;
     let archive = args.archive.open()?;
     let filter = Filter {
         service: args.service.clone(),
@@ -67,10 +70,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
             WalkAgain::All => Walk::All,
         },
         // Limits are the agent's where there is one.
-        limits: args
-            .archive
-            .config
-            .load()
+        limits: config
             .map(|config| config.triage.limits())
             .unwrap_or_default(),
         stop: open::cancel_on_signal(),

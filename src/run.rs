@@ -13,11 +13,11 @@ use leakhound_archive::state::State;
 use leakhound_archive::{Archive, ArchiveError};
 use leakhound_collector::fabric::Roster;
 use leakhound_collector::{Collector, seal};
-use leakhound_rules::RuleSet;
 use leakhound_triage::agent::{Agent, Settings};
 use leakhound_triage::incidents::Incidents;
 use leakhound_triage::notify::outbox::Policy;
 use leakhound_triage::notify::{Http, Outbox};
+use leakhound_triage::service_rules::ServiceRules;
 use notify::{RecursiveMode, Watcher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,13 +51,14 @@ pub struct Args {
 #[derive(Clone)]
 struct Good {
     config: Config,
-    rules: RuleSet,
+    rules: ServiceRules,
 }
 
 impl Good {
     fn load(path: &Path) -> Result<Self, Failure> {
         let config = Config::load(path).or_usage()?;
         let rules = open::rules(config.triage.rules.as_deref())?;
+        let rules = open::service_rules(rules, Some(&config))?;
         Ok(Self { config, rules })
     }
 
@@ -71,13 +72,6 @@ impl Good {
                 .service
                 .iter()
                 .filter_map(|s| Some((s.name.text.clone(), s.notify.clone()?)))
-                .collect(),
-            parameters: self
-                .config
-                .service
-                .iter()
-                .filter(|s| !s.rules.is_empty())
-                .map(|s| (s.name.text.clone(), s.rules.clone()))
                 .collect(),
             incidents: self.config.incidents.policy(),
             link: self.config.triage.link.clone(),

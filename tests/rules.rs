@@ -182,4 +182,39 @@ fn a_label_is_what_a_back_test_measures_against() {
     };
     assert!(rerun(&["--write"]).contains("1 judged (0 dumps walked again), 1 changed, written"));
     assert!(rerun(&[]).contains("1 judged (0 dumps walked again), 0 changed"));
+    // What a service has said in the configuration counts for its captures.
+    let configure = |queued: &str| {
+        let text = format!(
+            "[archive]\nlocation = \"archive\"\n[[service]]\nname = \"Shop.Cart\"\nprocess = \"Shop.Cart\"\n\
+             [service.rules.threadpool-backlog]\nqueued = \"{queued}\"\n"
+        );
+        std::fs::write(folder.path().join("leakhound.toml"), text).unwrap();
+    };
+    configure("50_000");
+    let text = rerun(&["--config", "leakhound.toml"]);
+    assert!(text.contains("now  healthy"), "{text}");
+    assert!(text.contains("-    threadpool-backlog"), "{text}");
+    let backtest = [
+        "rules",
+        "backtest",
+        "--rules",
+        "mine",
+        "--archive",
+        "archive",
+    ];
+    let text = said(&run(
+        &[&backtest[..], &["--config", "leakhound.toml"]].concat()
+    ));
+    assert!(text.contains("1 judged, 0 change"), "{text}");
+    configure("5 GB");
+    let wrong = run(&[
+        "rerun",
+        "--archive",
+        "archive",
+        "--config",
+        "leakhound.toml",
+    ]);
+    assert_eq!(wrong.status.code(), Some(2));
+    let text = said(&wrong);
+    assert!(text.contains("[service.rules] of Shop.Cart"), "{text}");
 }

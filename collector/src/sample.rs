@@ -25,6 +25,8 @@ pub mod node;
 mod pressure;
 #[cfg_attr(windows, path = "windows/process_sampler.rs")]
 pub mod process;
+#[cfg(target_os = "linux")]
+pub mod sockets;
 
 use crate::identity::Identity;
 use std::collections::BTreeMap;

@@ -14,6 +14,7 @@ use leakhound_archive::bundle::Bundle;
 use leakhound_archive::manifest::{PairRecord, PredictionRecord, TriggerRecord};
 use leakhound_archive::queue::Queue;
 use leakhound_archive::{Archive, BundleWriter, Manifest};
+use std::collections::BTreeMap;
 use std::time::Instant;
 use tracing::{info, warn};
 
@@ -239,6 +240,14 @@ fn slot(
     }
 }
 
+/// What the sample that led here said, and what is counted for captures alone.
+fn process_facts(request: &Request) -> BTreeMap<String, f64> {
+    let mut facts = request.facts.clone();
+    #[cfg(target_os = "linux")]
+    crate::sample::sockets::count(request.target.pid, &mut facts);
+    facts.to_map()
+}
+
 /// The manifest without its dump.
 fn describe(request: &Request, kind: Kind, method: &str, captured: &Captured) -> Manifest {
     let target = &request.target;
@@ -258,7 +267,7 @@ fn describe(request: &Request, kind: Kind, method: &str, captured: &Captured) ->
         pause_ms: captured.pause.map(|p| p.as_secs_f64() * 1000.0),
         trigger: Some(request.trigger.clone()),
         pair: request.pair.clone(),
-        process_facts: request.facts.to_map(),
+        process_facts: process_facts(request),
         memory_map: captured.maps.iter().map(|m| m.entry.clone()).collect(),
         environment: target.environment.iter().filter_map(kept).collect(),
         fabric: target.fabric.clone(),

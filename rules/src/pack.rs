@@ -71,6 +71,8 @@ packs! {
     "native/shared-memory.toml"
     "native/code-heaps.toml"
     "native/native-fragmentation.toml"
+    "native/sockets-half-closed.toml"
+    "native/views-mapped.toml"
 }
 
 /// An ordered set of rules with unique ids.

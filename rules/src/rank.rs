@@ -1,7 +1,9 @@
 //! Findings to one order. The policy stands in the constants.
 //!
 //! Score = bytes explained × severity × role × confidence × growth × novelty. A damaged capture and an
-//! imminent out-of-memory come first whatever they explain. A cause absorbs the symptoms it suppresses.
+//! imminent out-of-memory come first whatever they explain. A cause absorbs the symptoms it suppresses. What is worth knowing and
+//! no more stands behind what somebody should act on; only memory that comes back by itself may stand before it, when it explains
+//! much more.
 //! The order is total: equal scores are ordered by rule id, then culprit.
 
 use crate::category::Category;
@@ -22,8 +24,9 @@ const LEAST_ABSORBING_CONFIDENCE: u8 = 40;
 
 fn severity_weight(severity: Severity) -> f64 {
     match severity {
-        // Low enough that "not a leak" wins only when it explains four times as much as a warned cause.
-        Severity::Info => 0.25,
+        // Low enough that "not a leak" wins only when it explains ten times as much as a warned cause: what comes back by itself
+        // is no reason to overlook what does not.
+        Severity::Info => 0.1,
         Severity::Warning => 1.0,
         Severity::Critical => 2.0,
     }
@@ -58,10 +61,13 @@ enum Class {
     Damaged,
     OutOfMemory,
     Ordinary,
+    /// A cause or symptom that nobody has to act on, where there is one that somebody should.
+    Aside,
 }
 
 impl Draft<'_> {
-    fn class(&self) -> Class {
+    /// `alarmed`: some finding is a cause or symptom that somebody should act on.
+    fn class(&self, alarmed: bool) -> Class {
         let Finding {
             role,
             severity,
@@ -72,9 +78,16 @@ impl Draft<'_> {
             Class::Damaged
         } else if category == Category::NearLimit && severity == Severity::Critical {
             Class::OutOfMemory
+        } else if alarmed && severity == Severity::Info && role != Role::NotALeak {
+            Class::Aside
         } else {
             Class::Ordinary
         }
+    }
+
+    fn is_alarming(&self) -> bool {
+        self.finding.severity >= Severity::Warning
+            && matches!(self.finding.role, Role::Cause | Role::Symptom)
     }
 
     fn score(&self, commit: Option<u64>) -> f64 {
@@ -127,9 +140,9 @@ impl Draft<'_> {
         own.len() > 1 && others.len() > own.len() && others[1..].contains(&own[own.len() - 1])
     }
 
-    fn why_here(&self) -> String {
+    fn why_here(&self, class: Class) -> String {
         let finding = &self.finding;
-        match self.class() {
+        match class {
             Class::Damaged => {
                 return "First, because the capture is damaged and everything below is in doubt."
                     .to_owned();
@@ -138,7 +151,7 @@ impl Draft<'_> {
                 return "Ahead of what explains more bytes, because the limit is nearly reached."
                     .to_owned();
             }
-            Class::Ordinary => {}
+            Class::Ordinary | Class::Aside => {}
         }
         let part = match finding.role {
             Role::Cause => "a cause",
@@ -166,6 +179,9 @@ impl Draft<'_> {
             1 => why.push_str("; it explains one symptom"),
             n => why.push_str(&format!("; it explains {n} symptoms")),
         }
+        if class == Class::Aside {
+            why.push_str("; behind what somebody should act on");
+        }
         why.push('.');
         why
     }
@@ -173,9 +189,10 @@ impl Draft<'_> {
 
 /// Orders findings, lets causes absorb their symptoms, and numbers what is left from 1.
 pub(crate) fn rank(drafts: Vec<Draft<'_>>, commit: Option<u64>) -> Vec<Finding> {
+    let alarmed = drafts.iter().any(Draft::is_alarming);
     let mut scored: Vec<(Class, f64, Draft<'_>)> = drafts
         .into_iter()
-        .map(|draft| (draft.class(), draft.score(commit), draft))
+        .map(|draft| (draft.class(alarmed), draft.score(commit), draft))
         .collect();
     scored.sort_by(|(class_a, score_a, a), (class_b, score_b, b)| {
         class_a
@@ -201,15 +218,15 @@ pub(crate) fn rank(drafts: Vec<Draft<'_>>, commit: Option<u64>) -> Vec<Finding> 
         }
         drafts[at] = Some(cause);
     }
-    number(drafts.into_iter().flatten())
+    number(drafts.into_iter().flatten(), alarmed)
 }
 
-fn number<'r>(drafts: impl Iterator<Item = Draft<'r>>) -> Vec<Finding> {
+fn number<'r>(drafts: impl Iterator<Item = Draft<'r>>, alarmed: bool) -> Vec<Finding> {
     let mut findings: Vec<Finding> = (1..)
         .zip(drafts)
         .map(|(rank, mut draft)| {
             draft.finding.rank = rank;
-            draft.finding.why_here = draft.why_here();
+            draft.finding.why_here = draft.why_here(draft.class(alarmed));
             draft.finding
         })
         .collect();

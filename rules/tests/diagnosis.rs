@@ -51,7 +51,7 @@ fn a_large_static_is_the_headline() {
     assert_eq!(finding.path[0], "static Shop.Pricing.QuoteCache.Quotes");
     assert_eq!(
         finding.why_here,
-        "It is a cause and accounts for 870 MB (63% of commit); warning at 60% confidence."
+        "It is a cause and accounts for 870 MB (63% of commit); warning at 87% confidence."
     );
 }
 
@@ -65,7 +65,7 @@ fn a_damaged_capture_outranks_everything() {
         (diagnosis.verdict, diagnosis.exit_code()),
         (Verdict::Unreliable, 1)
     );
-    assert_eq!(diagnosis.findings[1].confidence, 37, "60% of 62%");
+    assert_eq!(diagnosis.findings[1].confidence, 54, "87% of 62%");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn the_json_is_the_contract() {
         ("rule", serde_json::json!("static-root")),
         ("category", serde_json::json!("static-root")),
         ("severity", serde_json::json!("warning")),
-        ("confidence", serde_json::json!(60)),
+        ("confidence", serde_json::json!(87)),
         (
             "culprit",
             serde_json::json!("Shop.Pricing.QuoteCache.Quotes"),

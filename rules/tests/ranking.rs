@@ -282,6 +282,32 @@ fn not_a_leak_wins_over_a_cause_that_explains_little() {
 }
 
 #[test]
+fn what_is_worth_knowing_stands_behind_what_needs_an_answer() {
+    let mut sheet = healthy();
+    let place: [(&str, &str); 5] = [
+        ("type", "Acme.Pipes.Reader"),
+        ("holder", "Reader[]"),
+        ("root", "stack of a thread"),
+        ("count", "6_000"),
+        ("bytes", "180 MB"),
+    ];
+    rows(&mut sheet, "accumulations", &[&place]);
+    let (diagnosis, ranked) = first(&sheet);
+    assert_eq!(ranked, "accumulation");
+    assert_eq!(diagnosis.verdict, Verdict::Healthy);
+    // It explains no bytes, and somebody should act on it.
+    with(&mut sheet, &[("handles.async_pinned", "6_000")]);
+    let (diagnosis, ranked) = first(&sheet);
+    assert_eq!(ranked, "async-pinned-handles accumulation");
+    assert_eq!(diagnosis.verdict, Verdict::Leak);
+    let why = &diagnosis.findings[1].why_here;
+    assert!(
+        why.ends_with("; behind what somebody should act on."),
+        "{why}"
+    );
+}
+
+#[test]
 fn threads_native_memory_and_strings_have_their_causes() {
     let mut sheet = healthy();
     with(
@@ -318,7 +344,7 @@ fn threads_native_memory_and_strings_have_their_causes() {
     let finding = diagnosis.first().unwrap();
     assert_eq!(
         (finding.severity, finding.confidence),
-        (Severity::Warning, 60)
+        (Severity::Warning, 87)
     );
 
     let mut sheet = healthy();

@@ -372,7 +372,7 @@ fn rules_and_facts_can_be_listed_and_explained() {
     loh-fragmentation: The large object heap is mostly holes
       category    loh-fragmentation (The large object heap is full of holes.)
       role        cause
-      severity    warning, confidence 90%
+      severity    warning, confidence 97%
       when        loh.free >= params.share of loh.committed and loh.free >= params.floor
       critical    loh.free >= 50% of loh.committed and loh.free >= 500 MB
       explains    loh.free

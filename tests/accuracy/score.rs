@@ -23,8 +23,10 @@ pub struct Outcome {
     pub rank: Option<u64>,
     /// The first finding is right; or nothing is to be found, and nothing was.
     pub first_right: bool,
-    /// Confidence of the first finding, when it is a warning or worse.
+    /// Confidence of the first finding that is a warning or worse.
     pub confidence: Option<u64>,
+    /// That finding is right.
+    pub alarm_right: bool,
     /// Findings by rank: category, and the severity when it is none to be alarmed by.
     pub found: Vec<String>,
 }
@@ -54,7 +56,12 @@ impl Outcome {
             if self.verdict_right { "right" } else { "wrong" }.to_owned(),
             if self.first_right { "right" } else { "wrong" }.to_owned(),
             number(self.rank),
-            number(self.confidence),
+            number(self.confidence)
+                + if self.alarm_right || self.confidence.is_none() {
+                    ""
+                } else {
+                    "!"
+                },
             self.found.join(", "),
         ]
         .join("\t")
@@ -73,7 +80,8 @@ impl Outcome {
             verdict_right: columns[4] == "right",
             first_right: columns[5] == "right",
             rank: columns[6].parse().ok(),
-            confidence: columns[7].parse().ok(),
+            confidence: columns[7].trim_end_matches('!').parse().ok(),
+            alarm_right: !columns[7].ends_with('!'),
             found: columns[8]
                 .split(", ")
                 .filter(|found| !found.is_empty())
@@ -131,6 +139,7 @@ pub fn score(target: &Target, setting: Setting, diagnosis: &Value) -> Outcome {
     } else {
         ranks.contains(&Some(1))
     };
+    let alarm = findings.iter().find(alarming);
     let found = findings.iter().map(|finding| {
         let category = finding["category"].as_str().unwrap();
         match finding["severity"].as_str() {
@@ -154,10 +163,8 @@ pub fn score(target: &Target, setting: Setting, diagnosis: &Value) -> Outcome {
             .try_fold(0, |worst, rank| rank.map(|rank| worst.max(rank)))
             .filter(|rank| *rank > 0),
         first_right,
-        confidence: findings
-            .first()
-            .filter(alarming)
-            .and_then(|finding| finding["confidence"].as_u64()),
+        confidence: alarm.and_then(|finding| finding["confidence"].as_u64()),
+        alarm_right: alarm.is_none_or(|finding| wanted.iter().any(|fault| fault.is(finding))),
         found: found.collect(),
     }
 }

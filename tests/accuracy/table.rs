@@ -1,8 +1,11 @@
 //! The tables: by category for the project's README, and everything for the README beside this file. They are made of
-//! `results.tsv`, one line for each run.
+//! `results.tsv`, one line for each run; `held-out-first.tsv`, what the services held out got when they were run for the first
+//! time; and `reasons.toml`, why what is wrong is wrong.
 
+use crate::calibration;
 use crate::score::Outcome;
 use leakhound_testbed::Target;
+use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -28,8 +31,41 @@ fn pages() -> [(PathBuf, Render); 2] {
 }
 
 fn read() -> Vec<Outcome> {
-    let text = std::fs::read_to_string(results()).unwrap_or_default();
+    outcomes(&results())
+}
+
+/// What the services held out got before anything was changed for them. Never written again.
+fn first_of_held_out() -> Vec<Outcome> {
+    outcomes(&folder().join("held-out-first.tsv"))
+}
+
+fn outcomes(place: &Path) -> Vec<Outcome> {
+    let text = std::fs::read_to_string(place).unwrap_or_default();
     text.lines().map(Outcome::parse).collect()
+}
+
+/// Why the diagnosis of a service is wrong.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    /// The service.
+    pub service: String,
+    why: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reasons {
+    #[serde(default)]
+    reason: Vec<Reason>,
+}
+
+/// What is known about wrong answers.
+pub fn reasons() -> Vec<Reason> {
+    let text = std::fs::read_to_string(folder().join("reasons.toml")).unwrap();
+    let reasons: Reasons =
+        toml::from_str(&text).unwrap_or_else(|error| panic!("reasons.toml: {error}"));
+    reasons.reason
 }
 
 /// Lays new outcomes over those that are there, and writes them and both tables.
@@ -66,6 +102,14 @@ pub fn check(targets: &[Target]) {
             "{} was never run: LEAKHOUND_ACCURACY=8 LEAKHOUND_ACCURACY_ONLY={} cargo test --test accuracy",
             target.name,
             target.name
+        );
+    }
+    for reason in reasons() {
+        let is_wrong = |o: &Outcome| o.service == reason.service && !o.is_right();
+        assert!(
+            all.iter().any(is_wrong),
+            "reasons.toml says why {} is wrong, and it is not: take the reason out",
+            reason.service
         );
     }
     for (page, render) in pages() {
@@ -123,6 +167,7 @@ fn percent(part: usize, whole: usize) -> String {
 fn short(all: &[Outcome], targets: &[Target]) -> String {
     let kinds: BTreeMap<&str, String> = targets
         .iter()
+        .filter(|target| !target.held_out)
         .map(|target| (target.name.as_str(), kind(target)))
         .collect();
     let mut by_kind: BTreeMap<(bool, &str), Tally> = BTreeMap::new();
@@ -154,6 +199,8 @@ fn short(all: &[Outcome], targets: &[Target]) -> String {
         well.runs,
         well.runs - well.first,
     );
+    text.push_str(&held_out(all, targets));
+    text.push('\n');
     text.push_str(
         "| fault | services | runs | right first | in the first three |\n|---|---|---|---|---|\n",
     );
@@ -170,59 +217,39 @@ fn short(all: &[Outcome], targets: &[Target]) -> String {
     text
 }
 
-/// Confidence against being right, over first findings that alarm.
-fn calibration(all: &[Outcome]) -> String {
-    let mut text = String::from("| confidence | first findings | right |\n|---|---|---|\n");
-    for (from, to) in [(0, 59), (60, 69), (70, 79), (80, 89), (90, 100)] {
-        let said: Vec<&Outcome> = all
+/// Services that no rule was made with: the share that was right at first, and that is now.
+fn held_out(all: &[Outcome], targets: &[Target]) -> String {
+    let names: BTreeSet<&str> = targets
+        .iter()
+        .filter(|target| target.held_out)
+        .map(|target| target.name.as_str())
+        .collect();
+    let right = |outcomes: &[Outcome]| {
+        let of: Vec<&Outcome> = outcomes
             .iter()
-            .filter(|o| o.confidence.is_some_and(|c| (from..=to).contains(&c)))
+            .filter(|o| names.contains(o.service.as_str()))
             .collect();
-        let right = said.iter().filter(|o| o.first_right).count();
-        let _ = writeln!(
-            text,
-            "| {from} to {to} | {} | {} |",
-            said.len(),
-            percent(right, said.len())
-        );
-    }
-    text
+        let right = of.iter().filter(|o| o.is_right()).count();
+        format!("{right} of {} ({})", of.len(), percent(right, of.len()))
+    };
+    format!(
+        "{} services were held out, written in other styles without a look at the rules: {} runs were right the first time they were \
+         run, and {} are after what they showed was mended.\n",
+        names.len(),
+        right(&first_of_held_out()),
+        right(all)
+    )
 }
 
 /// Everything: totals, calibration, what is wrong and why, and each service on each runtime.
 fn long(all: &[Outcome], targets: &[Target]) -> String {
     let mut text = short(all, targets);
-    let _ = write!(
-        text,
-        "\n## How sure, and how often right\n\n{}",
-        calibration(all)
-    );
+    text.push_str("\n## How sure, and how often right\n\n");
+    text.push_str(&calibration::table(all, &first_of_held_out()));
     text.push_str("\n## What it gets wrong\n\n");
-    let mut wrong = false;
-    for outcome in all.iter().filter(|outcome| !outcome.is_right()) {
-        wrong = true;
-        let why = targets
-            .iter()
-            .find(|target| target.name == outcome.service)
-            .and_then(|target| target.card.expect.known_miss.clone());
-        let _ = writeln!(
-            text,
-            "- {} on {}, {} GC: {} ({}).{}",
-            outcome.service,
-            outcome.runtime,
-            outcome.collector,
-            outcome.verdict,
-            if outcome.found.is_empty() {
-                "nothing found".to_owned()
-            } else {
-                outcome.found.join(", ")
-            },
-            why.map(|why| format!(" {why}")).unwrap_or_default()
-        );
-    }
-    if !wrong {
-        text.push_str("Nothing of what was run.\n");
-    }
+    text.push_str(&wrong(all));
+    text.push_str("\nOf the services held out, when they were run for the first time:\n\n");
+    text.push_str(&wrong(&first_of_held_out()));
     text.push_str("\n## Each service\n\nRank of the right finding (or the verdict, where there is nothing to find); `!` marks what is wrong. Two \
                    ranks: workstation and server GC.\n\n| service | what is wrong with it | 3.1 | 8 | 9 | 10 |\n|---|---|---|---|---|---|\n");
     let mut targets: Vec<&Target> = targets.iter().collect();
@@ -243,6 +270,34 @@ fn long(all: &[Outcome], targets: &[Target]) -> String {
             let _ = write!(text, "| {cell} ");
         }
         text.push_str("|\n");
+    }
+    text
+}
+
+/// A line for each wrong run, and why where that is known.
+fn wrong(outcomes: &[Outcome]) -> String {
+    let reasons = reasons();
+    let mut text = String::new();
+    for outcome in outcomes.iter().filter(|outcome| !outcome.is_right()) {
+        let found = match outcome.found.as_slice() {
+            [] => "nothing found".to_owned(),
+            found => found.join(", "),
+        };
+        let why = reasons
+            .iter()
+            .find(|reason| reason.service == outcome.service);
+        let _ = writeln!(
+            text,
+            "- {} on {}, {} GC: {} ({found}). {}",
+            outcome.service,
+            outcome.runtime,
+            outcome.collector,
+            outcome.verdict,
+            why.map_or("Why is not known yet.", |reason| reason.why.trim()),
+        );
+    }
+    if text.is_empty() {
+        text.push_str("Nothing of what was run.\n");
     }
     text
 }

@@ -66,7 +66,7 @@ fn main() {
             rerun(
                 &archive,
                 &bundles,
-                &rules,
+                &rules.clone().into(),
                 &Options::default(),
                 &mut |_, _| {},
             )

@@ -4,11 +4,11 @@ use crate::announce::Announcer;
 use crate::child::WalkError;
 use crate::incidents::Incidents;
 use crate::notify::{DestinationConfig, Outbox};
+use crate::service_rules::ServiceRules;
 use crate::worker::{self, WalkLimits, WorkError};
 use jiff::{SignedDuration, Timestamp};
 use leakhound_archive::Archive;
 use leakhound_archive::queue::{Claim, Queue};
-use leakhound_rules::{Overrides, RuleSet};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,14 +32,12 @@ const DELIVER: Duration = Duration::from_secs(30);
 pub struct Settings {
     /// What a walk may use and show.
     pub limits: WalkLimits,
-    /// The rules.
-    pub rules: RuleSet,
+    /// The rules of each service.
+    pub rules: ServiceRules,
     /// Everybody who can be told.
     pub destinations: Vec<DestinationConfig>,
     /// Destinations by service, where a service names its own.
     pub routes: BTreeMap<String, Vec<String>>,
-    /// Parameters of rules by service: rule id to name and value.
-    pub parameters: BTreeMap<String, BTreeMap<String, Overrides>>,
     /// How often people hear of the same, and when it is over.
     pub incidents: crate::incidents::Policy,
     /// Link to a report; `{key}` becomes the capture's key.
@@ -158,7 +156,7 @@ impl Agent {
         cancel: &Arc<AtomicBool>,
     ) -> Result<(), WorkError> {
         let bundle = self.archive.bundle(&claim.bundle)?;
-        let rules = rules_for(settings, bundle.id().service());
+        let rules = settings.rules.of(bundle.id().service()).clone();
         let (archive, limits) = (self.archive.clone(), settings.limits.clone());
         let (cancel, job) = (cancel.clone(), bundle.clone());
         let walked = tokio::task::spawn_blocking(move || {
@@ -185,22 +183,6 @@ impl Agent {
         self.announcer
             .judged(&bundle, &judged, settings, Timestamp::now())?;
         Ok(())
-    }
-}
-
-/// The rules with the parameters of one service; bad parameters are reported and left out.
-fn rules_for(settings: &Settings, service: &str) -> RuleSet {
-    let Some(parameters) = settings.parameters.get(service) else {
-        return settings.rules.clone();
-    };
-    match settings.rules.with_params(parameters) {
-        Ok(rules) => rules,
-        Err(problems) => {
-            for problem in problems {
-                tracing::error!(service, "Parameters of a rule are left out: {problem}");
-            }
-            settings.rules.clone()
-        }
     }
 }
 

@@ -4,8 +4,9 @@
 use crate::diagnose;
 use crate::facts::growth;
 use crate::rerun::history::{self, Capture};
+use crate::service_rules::ServiceRules;
 use leakhound_archive::{Archive, Bundle, Label};
-use leakhound_rules::{Diagnosis, RuleSet, Severity, Verdict};
+use leakhound_rules::{Diagnosis, Severity, Verdict};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -81,8 +82,8 @@ pub type Outcome = Result<Tried, (String, String)>;
 pub fn backtest(
     archive: &Archive,
     bundles: &[Bundle],
-    before: &RuleSet,
-    after: &RuleSet,
+    before: &ServiceRules,
+    after: &ServiceRules,
     stop: &AtomicBool,
     done: &mut dyn FnMut(f64),
 ) -> Vec<Outcome> {
@@ -96,9 +97,11 @@ pub fn backtest(
             Ok(found) => found,
             Err(reason) => return (Err((key, reason)), None),
         };
-        let first = diagnose::assess(sheet, &capture.earlier, before);
+        let service = capture.bundle.id().service();
+        let first = diagnose::assess(sheet, &capture.earlier, before.of(service));
         let mut sheet = first.sheet;
-        let second = leakhound_rules::assess(&sheet, after, leakhound_rules::Known::default());
+        let second =
+            leakhound_rules::assess(&sheet, after.of(service), leakhound_rules::Known::default());
         growth::erase(&mut sheet);
         let tried = Tried {
             key,
@@ -184,7 +187,7 @@ mod tests {
     use super::*;
     use leakhound_archive::bundle::SHEET_FILE;
     use leakhound_archive::{Filter, Manifest};
-    use leakhound_rules::FactSheet;
+    use leakhound_rules::{FactSheet, Overrides, RuleSet};
 
     fn said(findings: &[(&str, &str)]) -> Said {
         Said {
@@ -287,6 +290,22 @@ mod tests {
             .overlay([("own.toml", strict.as_str())])
             .unwrap();
         let stop = AtomicBool::new(false);
+        // The service has said what is much to it: only what exceeds that may change.
+        let patient = Overrides::from([("queued".to_owned(), "7_000".to_owned())]);
+        let patient = BTreeMap::from([("threadpool-backlog".to_owned(), patient)]);
+        let of_service = ServiceRules::new(before.clone(), [("Shop.Cart", &patient)]).unwrap();
+        let outcomes = backtest(
+            &archive,
+            &bundles,
+            &of_service,
+            &before.clone().into(),
+            &stop,
+            &mut |_| {},
+        );
+        let tried: Vec<Tried> = outcomes.into_iter().map(Result::unwrap).collect();
+        let changed: Vec<bool> = tried.iter().map(Tried::changed).collect();
+        assert_eq!(changed, [true, false, false]);
+        let (before, after) = (before.into(), after.into());
         let outcomes = backtest(&archive, &bundles, &before, &after, &stop, &mut |_| {});
         let tried: Vec<Tried> = outcomes.into_iter().map(Result::unwrap).collect();
         let changed: Vec<bool> = tried.iter().map(Tried::changed).collect();

@@ -19,6 +19,7 @@ pub mod heap;
 pub mod http;
 pub mod large;
 pub mod locks;
+mod mapped_files;
 pub mod modules;
 pub mod path;
 pub mod process;

@@ -17,5 +17,6 @@ pub mod notify;
 pub mod report;
 pub mod rerun;
 pub mod sandbox;
+pub mod service_rules;
 pub mod subject;
 pub mod worker;

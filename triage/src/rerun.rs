@@ -5,18 +5,20 @@
 //! walk it twice.
 
 pub(crate) mod history;
+mod said;
 
 use crate::case::Case;
 use crate::diagnose::{self, Judged};
 use crate::facts::growth;
+use crate::service_rules::ServiceRules;
 use crate::worker::{self, WalkLimits};
 use history::Capture;
 use leakhound_archive::bundle::{DIAGNOSIS_FILE, SHEET_FILE};
 use leakhound_archive::{Archive, Bundle};
 use leakhound_rules::vocabulary::{self, Scope};
-use leakhound_rules::{Diagnosis, FactSheet, RuleSet, Severity, Verdict};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use leakhound_rules::{Diagnosis, FactSheet, RuleSet, Verdict};
+pub use said::Said;
+use serde::Serialize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -88,57 +90,12 @@ pub enum Outcome {
     },
 }
 
-/// What an archived diagnosis says, without its facts, which are most of it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Said {
-    verdict: Verdict,
-    headline: String,
-    findings: Vec<SaidFinding>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct SaidFinding {
-    rule: String,
-    culprit: String,
-    severity: Severity,
-}
-
-impl Said {
-    fn of(diagnosis: &Diagnosis) -> Self {
-        let findings = diagnosis.findings.iter().map(|finding| SaidFinding {
-            rule: finding.rule.clone(),
-            culprit: finding.culprit.clone(),
-            severity: finding.severity,
-        });
-        Self {
-            verdict: diagnosis.verdict,
-            headline: diagnosis.headline.clone(),
-            findings: findings.collect(),
-        }
-    }
-
-    fn short(&self) -> Short {
-        Short {
-            verdict: self.verdict,
-            headline: self.headline.clone(),
-        }
-    }
-
-    fn names(&self) -> BTreeSet<String> {
-        let name = |finding: &SaidFinding| match finding.culprit.as_str() {
-            "" => format!("{} ({})", finding.rule, finding.severity),
-            culprit => format!("{} {culprit} ({})", finding.rule, finding.severity),
-        };
-        self.findings.iter().map(name).collect()
-    }
-}
-
 /// Judges every bundle's sheet again, in parallel; outcomes are in the order given. `done` hears of the share that is done, and of
 /// what is new.
 pub fn rerun(
     archive: &Archive,
     bundles: &[Bundle],
-    rules: &RuleSet,
+    rules: &ServiceRules,
     options: &Options,
     done: &mut dyn FnMut(f64, &[Outcome]),
 ) -> Vec<Outcome> {
@@ -147,7 +104,10 @@ pub fn rerun(
     history::each(
         archive,
         bundles,
-        |capture| judge_one(archive, capture, rules, options, &walking),
+        |capture| {
+            let rules = rules.of(capture.bundle.id().service());
+            judge_one(archive, capture, rules, options, &walking)
+        },
         &mut |share, new| {
             done(share, new);
             !options.stop.load(Ordering::Relaxed)
@@ -197,7 +157,8 @@ fn judge_one(
         Ok(judged) => judged,
         Err(reason) => return (failed(reason), None),
     };
-    let before: Option<Said> = bundle.read_json(DIAGNOSIS_FILE).ok();
+    let archived = bundle.read_bytes(DIAGNOSIS_FILE).ok();
+    let before = archived.and_then(|json| Said::read(&json));
     let change = compare(before.as_ref(), &judged.diagnosis);
     let stored = if options.write && (change.is_some() || walked) {
         // Only what is stored needs a copy of every fact.
@@ -326,7 +287,7 @@ mod tests {
             put(&archive, &sheet(8, hour));
         }
         let bundles = archive.list(&Filter::default()).unwrap().bundles;
-        let rules = RuleSet::shipped();
+        let rules = ServiceRules::from(RuleSet::shipped());
         let mut shares = Vec::new();
         let outcomes = rerun(
             &archive,
@@ -342,7 +303,7 @@ mod tests {
         for (bundle, outcome) in bundles.iter().zip(&outcomes) {
             let alone = read_sheet(&bundle.path().join(SHEET_FILE)).unwrap();
             let earlier = earlier_sheets(&archive, &alone);
-            let expected = compare(None, &diagnose(alone, &earlier, &rules).diagnosis);
+            let expected = compare(None, &diagnose(alone, &earlier, rules.of("")).diagnosis);
             let key = bundle.id().key();
             let change = expected;
             let walked = false;
@@ -376,7 +337,7 @@ mod tests {
             put(&archive, &sheet(7, hour));
         }
         let bundles = archive.list(&Filter::default()).unwrap().bundles;
-        let rules = RuleSet::shipped();
+        let rules = ServiceRules::from(RuleSet::shipped());
         let changed = |outcomes: Vec<Outcome>| {
             let changed = outcomes.iter().filter(|outcome| {
                 matches!(
@@ -450,7 +411,7 @@ mod tests {
             ..Options::default()
         };
         let stop = options.stop.clone();
-        let rules = RuleSet::shipped();
+        let rules = ServiceRules::from(RuleSet::shipped());
         let some = rerun(&archive, &bundles, &rules, &options, &mut |_, _| {
             stop.store(true, Ordering::Relaxed);
         });

@@ -83,8 +83,16 @@ pub const FACTS: &[Fact] = &[
     fact("memory.gc_empty", Bytes, Sheet, "Committed by the GC and holding no objects."),
     fact("memory.runtime", Bytes, Sheet, "Loader heaps, JIT code, GC bookkeeping: memory of the runtime itself."),
     fact("memory.native", Bytes, Sheet, "Native heaps (malloc arenas, the brk heap)."),
+    fact("memory.arenas", Count, Sheet, "Arenas of glibc's malloc beside the main one: one for each thread that found the others busy, up to eight times the processors."),
+    fact("memory.arena_bytes", Bytes, Sheet, "Resident memory of those arenas."),
     fact("memory.mapped_files", Bytes, Sheet, "Mapped data files."),
     fact("memory.unattributed", Bytes, Sheet, "What none of the above explains."),
+
+    // Sockets, counted at capture time (Linux).
+    fact("sockets.open", Count, Sheet, "Open sockets of the process, of any kind."),
+    fact("sockets.established", Count, Sheet, "Those of them that are TCP connections in use."),
+    fact("sockets.close_wait", Count, Sheet, "Those of them that the other side closed and this process has not."),
+    fact("sockets.listening", Count, Sheet, "Those of them that wait for TCP connections."),
 
     // The managed heap.
     fact("heap.reserved", Bytes, Sheet, "Address space reserved for the GC heap."),
@@ -230,6 +238,7 @@ pub const FACTS: &[Fact] = &[
     fact("threads.background", Count, Sheet, "Live managed background threads."),
     fact("threads.unstarted", Count, Sheet, "Managed threads that were made and never started."),
     fact("threads.workers", Count, Sheet, "Live managed threads that the runtime counts as thread pool workers; newer runtimes leave that to managed code."),
+    fact("threads.allocated", Bytes, Sheet, "Bytes that the threads that live now have allocated on the GC heap since they started."),
     fact("threads.stack_bytes", Bytes, Sheet, "Resident stack memory of all threads."),
 
     // What waits.
@@ -244,6 +253,7 @@ pub const FACTS: &[Fact] = &[
     fact("growth.span", Duration, Growth, "Time between the first and the last of them."),
     fact("growth.last_span", Duration, Growth, "Time between the last capture and the one before it."),
     fact("growth.collections", Count, Growth, "Collections of generation 0 and older between the first and the last of them: how much happened in between."),
+    fact("growth.allocated", Bytes, Growth, "Bytes that were allocated on the GC heap between the first and the last of them, at least: what threads that ended allocated is not known."),
     fact("growth.commit", Bytes, Growth, "Growth of the commit from the first to the last; 0 when it shrank."),
     fact("growth.commit_step", Bytes, Growth, "Growth of the commit since the capture before the last; 0 when it shrank."),
     fact("growth.commit_in_every_step", Bool, Growth, "The commit grew from each capture to the next."),

@@ -160,6 +160,12 @@ pub const LISTS: &[List] = &[
         ("count", Count, "Mappings."),
         ("bytes", Bytes, "Committed bytes."),
     ]},
+    List { name: "mapped_files", scope: Sheet, sentence: "Data files and shared memory that are mapped, the most resident first.", columns: &[
+        ("file", Text, "Its path; `shared memory` where it has none."),
+        ("count", Count, "Mappings of it."),
+        ("bytes", Bytes, "Resident bytes of them."),
+        ("mapped", Bytes, "Address space of them."),
+    ]},
     List { name: "collections", scope: Sheet, sentence: "Types of live collections by the room they waste, the most wasteful first.", columns: &[
         ("type", Text, "Full C# name."),
         ("count", Count, "Collections."),

@@ -70,6 +70,11 @@ fn what_lives(sheet: &mut FactSheet) {
     );
     rows(sheet, "event_handlers", &[]);
     rows(sheet, "held_locks", &[]);
+    rows(sheet, "mapped_files", &[]);
+    with(
+        sheet,
+        &[("sockets.open", "240"), ("sockets.close_wait", "3")],
+    );
     let lines: [(&str, &str); 5] = [
         ("type", "Shop.Cart.Line"),
         ("holder", "Line[]"),

@@ -26,6 +26,8 @@ pub struct ManagedThread {
     pub preemptive_disabled: bool,
     /// Pointer and limit of the piece of generation 0 it allocates from.
     pub alloc_context: (u64, u64),
+    /// Bytes that it has allocated, small and large objects; 0 when that could not be read.
+    pub allocated_bytes: u64,
     /// The managed `System.Threading.Thread`; 0 when managed code never asked for it.
     pub object: u64,
 }
@@ -117,6 +119,7 @@ fn read_one(memory: &dyn Memory, layout: &Layout, address: u64) -> Option<Manage
             .filter(|p| *p != 0)
             .and_then(|p| p.checked_add(offset)),
     };
+    let allocated_bytes = context.and_then(|c| allocated(memory, c)).unwrap_or(0);
     let alloc_context = context
         .and_then(|c| Some((memory.u64(c)?, memory.u64(c.checked_add(8)?)?)))
         .unwrap_or((0, 0));
@@ -137,7 +140,20 @@ fn read_one(memory: &dyn Memory, layout: &Layout, address: u64) -> Option<Manage
         state: word(l.state),
         preemptive_disabled: word(l.preemptive_disabled) != 0,
         alloc_context,
+        allocated_bytes,
     })
+}
+
+/// What `GC.GetAllocatedBytesForCurrentThread` says: everything that was handed out, less what is left of the last piece.
+///
+/// `gc_alloc_context` (gc/gcinterface.h, 3.1 to 10): pointer, limit, bytes of small objects, bytes of large ones.
+fn allocated(memory: &dyn Memory, context: u64) -> Option<u64> {
+    /// No thread has allocated so much; what is more is no counter.
+    const MOST: u64 = 1 << 56;
+    let word = |i: u64| memory.u64(context.checked_add(i * 8)?);
+    let (pointer, limit, small, large) = (word(0)?, word(1)?, word(2)?, word(3)?);
+    let handed_out = small.checked_add(large).filter(|bytes| *bytes < MOST)?;
+    handed_out.checked_sub(limit.checked_sub(pointer)?)
 }
 
 impl Runtime {

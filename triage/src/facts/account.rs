@@ -4,11 +4,11 @@
 //! a thread's 8 MB stack of which one page was touched costs one page. Windows commits for real, and its dumps carry the
 //! map of the address space. Without either the basis is the regions of the dump itself, and the account says so.
 
-use super::{address_map, reservation};
+use super::{address_map, mapped_files, reservation};
 use leakhound_archive::manifest::MapEntry;
-use leakhound_dump::{MemoryExt, ProcessImage};
+use leakhound_dump::{MemoryExt, Os, ProcessImage};
 use leakhound_rules::{FactSheet, Row, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the heap walk contributes to the account.
 #[derive(Debug, Clone, Default)]
@@ -127,6 +127,7 @@ pub fn write(image: &ProcessImage, map: &[MapEntry], gc: &GcShare, sheet: &mut F
     let images = image_paths(&mappings);
     let set_aside = reservation::find(&mappings, &gc.ranges);
     let mut totals: BTreeMap<Class, (u64, u64)> = BTreeMap::new();
+    let mut arenas = BTreeSet::new();
     for mapping in &mappings {
         let class = match classify(image, mapping, &images) {
             Class::Anonymous if is_within(mapping, set_aside) => Class::Gc,
@@ -139,6 +140,9 @@ pub fn write(image: &ProcessImage, map: &[MapEntry], gc: &GcShare, sheet: &mut F
             (u128::from(mapping.cost) * u128::from(gc_part) / u128::from(size.max(1))) as u64;
         add(&mut totals, Class::Gc, gc_cost);
         let mut cost = mapping.cost - gc_cost.min(mapping.cost);
+        if class == Class::Arena {
+            arenas.extend(arena(image, mapping.start));
+        }
         if class == Class::Anonymous && mapping.writable {
             let large = large_malloc_bytes(image, mapping).min(cost);
             add(&mut totals, Class::LargeMalloc, large);
@@ -172,6 +176,10 @@ pub fn write(image: &ProcessImage, map: &[MapEntry], gc: &GcShare, sheet: &mut F
         "memory.native",
         of(Class::BrkHeap) + of(Class::NtHeap) + of(Class::Arena) + of(Class::LargeMalloc),
     );
+    if image.os == Os::Linux {
+        sheet.int("memory.arenas", arenas.len() as u64);
+        sheet.int("memory.arena_bytes", of(Class::Arena));
+    }
     sheet.int(
         "memory.mapped_files",
         of(Class::MappedFile) + of(Class::Shared),
@@ -179,6 +187,9 @@ pub fn write(image: &ProcessImage, map: &[MapEntry], gc: &GcShare, sheet: &mut F
     sheet.int("memory.unattributed", of(Class::Anonymous));
     sheet.int("threads.stack_bytes", of(Class::Stack));
 
+    if !map.is_empty() {
+        mapped_files::write(image, &mappings, &images, sheet);
+    }
     let mut regions: Vec<(Class, u64, u64)> = totals
         .into_iter()
         .filter(|(class, (bytes, _))| !matches!(class, Class::Gc) && *bytes > 0)
@@ -198,6 +209,16 @@ pub fn write(image: &ProcessImage, map: &[MapEntry], gc: &GcShare, sheet: &mut F
             })
             .collect(),
     );
+}
+
+/// A mapping of a data file or of shared memory.
+pub(super) fn is_data(
+    image: &ProcessImage,
+    mapping: &Mapping<'_>,
+    images: &std::collections::HashSet<&str>,
+) -> bool {
+    let class = classify(image, mapping, images);
+    matches!(class, Class::MappedFile | Class::Shared)
 }
 
 fn is_within(mapping: &Mapping<'_>, range: Option<(u64, u64)>) -> bool {
@@ -322,7 +343,7 @@ fn classify(
     if mapping.executable {
         return Class::Runtime;
     }
-    if mapping.readable && mapping.writable && is_arena(image, mapping.start) {
+    if mapping.readable && mapping.writable && arena(image, mapping.start).is_some() {
         return Class::Arena;
     }
     Class::Anonymous
@@ -339,25 +360,21 @@ fn overlap(ranges: &[(u64, u64)], start: u64, end: u64) -> u64 {
 }
 
 /// glibc `malloc/arena.c`: a thread arena is a `heap_info` at a 64 MiB boundary (`HEAP_MAX_SIZE`), whose words are
-/// the arena, the previous heap, its size and its writable size.
-fn is_arena(image: &ProcessImage, start: u64) -> bool {
+/// the arena, the previous heap, its size and its writable size. Returns the arena, which may have several heaps.
+fn arena(image: &ProcessImage, start: u64) -> Option<u64> {
     const HEAP_MAX_SIZE: u64 = 64 << 20;
     if !start.is_multiple_of(HEAP_MAX_SIZE) {
-        return false;
+        return None;
     }
     let memory = &*image.memory;
-    let (Some(arena), Some(size), Some(writable)) = (
-        memory.u64(start),
-        memory.u64(start + 16),
-        memory.u64(start + 24),
-    ) else {
-        return false;
-    };
-    arena != 0
+    let arena = memory.u64(start)?;
+    let (size, writable) = (memory.u64(start + 16)?, memory.u64(start + 24)?);
+    let is_heap = arena != 0
         && size != 0
         && size <= HEAP_MAX_SIZE
         && writable >= size
-        && writable <= HEAP_MAX_SIZE
+        && writable <= HEAP_MAX_SIZE;
+    is_heap.then_some(arena)
 }
 
 /// glibc `malloc/malloc.c`: a block too large for an arena is a mapping of its own that starts with a chunk header

@@ -75,13 +75,17 @@ fn write_span(captures: &[&FactSheet], added: &mut FactSheet) {
             }
         }
     }
-    let collections = |sheet: &FactSheet| sheet.get_int("gc.gen0_collections");
-    if let (Some(first), Some(last)) = (
-        collections(captures[0]),
-        collections(captures[captures.len() - 1]),
-    ) && let Ok(between) = u64::try_from(last - first)
-    {
-        added.int("growth.collections", between);
+    for (name, counter) in [
+        ("growth.collections", "gc.gen0_collections"),
+        ("growth.allocated", "threads.allocated"),
+    ] {
+        let first = captures[0].get_int(counter);
+        let last = captures[captures.len() - 1].get_int(counter);
+        if let (Some(first), Some(last)) = (first, last)
+            && let Ok(between) = u64::try_from(last - first)
+        {
+            added.int(name, between);
+        }
     }
 }
 
@@ -229,11 +233,16 @@ mod tests {
     #[test]
     fn scalars_have_rates_and_doubts() {
         let old = [
-            with(sheet(0, &[]), "memory.commit", 100),
+            with(
+                with(sheet(0, &[]), "memory.commit", 100),
+                "threads.allocated",
+                4_000,
+            ),
             with(sheet(HOUR, &[]), "memory.commit", 400),
         ];
         let mut new = with(sheet(2 * HOUR, &[]), "memory.commit", 300);
         new.int("gc.gen0_collections", 5);
+        new.int("threads.allocated", 9_000);
         write(&old, &mut new);
         assert_eq!(new.get_int("growth.commit"), Some(200));
         assert_eq!(new.get_int("growth.commit_step"), Some(0));
@@ -243,6 +252,7 @@ mod tests {
         assert_eq!(new.get_int("growth.span"), Some(2 * HOUR));
         assert_eq!(new.get_int("growth.last_span"), Some(HOUR));
         assert_eq!(new.get_int("growth.collections"), None);
+        assert_eq!(new.get_int("growth.allocated"), Some(5_000));
         for name in new.facts.keys().filter(|name| name.starts_with("growth.")) {
             assert!(vocabulary::fact_named(name).is_some(), "{name}");
         }

@@ -33,6 +33,12 @@ pub fn write(image: &ProcessImage, survey: &Survey<'_>, sheet: &mut FactSheet) {
         "threads.unstarted",
         threads.iter().filter(|t| t.is_unstarted()).count() as u64,
     );
+    let allocated = alive.clone().map(|t| t.allocated_bytes).sum();
+    if allocated > 0 {
+        sheet.int("threads.allocated", allocated);
+    } else {
+        sheet.unknown("threads.allocated", "no thread says what it has allocated");
+    }
     let rows = alive.take(KEEP).map(|thread| one(image, survey, thread));
     sheet
         .lists

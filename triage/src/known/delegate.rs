@@ -1,7 +1,7 @@
 //! Delegates: how many handlers, and of whom (`MulticastDelegate`; 3.1 to 10).
 
-use super::View;
-use leakhound_clr::TypeInfo;
+use super::{Reader, View};
+use leakhound_clr::{TypeId, TypeInfo};
 use std::sync::Arc;
 
 /// Handlers that are looked at to say whose they are.
@@ -16,6 +16,47 @@ pub struct Handlers {
     pub targets: Vec<(String, u64)>,
 }
 
+impl Reader<'_> {
+    /// The delegates or observers in an array that an application keeps them in; `None` when it is no array of references.
+    #[must_use]
+    pub fn handlers_in(&self, array: u64) -> Option<Handlers> {
+        let mut handlers = self.runtime().array_references(array, usize::MAX)?;
+        handlers.retain(|handler| *handler != 0);
+        let looked_at = &handlers[..handlers.len().min(LOOKED_AT)];
+        Some(Handlers {
+            count: handlers.len() as u64,
+            targets: self.targets(looked_at),
+        })
+    }
+
+    /// The types that handlers belong to: a delegate to its target's, an observer to its own.
+    fn targets(&self, handlers: &[u64]) -> Vec<(String, u64)> {
+        let runtime = self.runtime();
+        let mut targets: Vec<(TypeId, u64)> = Vec::new();
+        for handler in handlers {
+            let Some(handler) = self.view(*handler) else {
+                continue;
+            };
+            let is_delegate = handler.object("_target").is_some();
+            let Some(id) = (match is_delegate {
+                true => handler.target().map(|target| target.id),
+                false => Some(handler.id),
+            }) else {
+                continue;
+            };
+            match targets.iter_mut().find(|(seen, _)| *seen == id) {
+                Some((_, count)) => *count += 1,
+                None => targets.push((id, 1)),
+            }
+        }
+        targets.sort_by_key(|(id, count)| (std::cmp::Reverse(*count), runtime.table_of(*id)));
+        targets
+            .into_iter()
+            .filter_map(|(id, count)| Some((runtime.type_info(id)?.name.clone(), count)))
+            .collect()
+    }
+}
+
 impl View<'_, '_> {
     /// The handlers of a combined delegate; `None` when it has one handler only, or is none.
     #[must_use]
@@ -28,21 +69,8 @@ impl View<'_, '_> {
         }
         let runtime = self.reader.runtime();
         let most = usize::try_from(count).unwrap_or(LOOKED_AT).min(LOOKED_AT);
-        let mut targets: Vec<(leakhound_clr::TypeId, u64)> = Vec::new();
-        for handler in runtime.array_references(list.address, most)? {
-            let Some(target) = self.reader.view(handler).and_then(|h| h.target()) else {
-                continue;
-            };
-            match targets.iter_mut().find(|(id, _)| *id == target.id) {
-                Some((_, seen)) => *seen += 1,
-                None => targets.push((target.id, 1)),
-            }
-        }
-        targets.sort_by_key(|(id, seen)| (std::cmp::Reverse(*seen), runtime.table_of(*id)));
-        let targets = targets
-            .into_iter()
-            .filter_map(|(id, seen)| Some((runtime.type_info(id)?.name.clone(), seen)))
-            .collect();
+        let handlers = runtime.array_references(list.address, most)?;
+        let targets = self.reader.targets(&handlers);
         Some(Handlers { count, targets })
     }
 

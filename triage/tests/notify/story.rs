@@ -72,10 +72,9 @@ impl World {
     pub fn settings_to(&self, destination: DestinationConfig) -> Settings {
         Settings {
             limits: WalkLimits::default(),
-            rules: RuleSet::shipped(),
+            rules: RuleSet::shipped().into(),
             destinations: vec![destination],
             routes: BTreeMap::new(),
-            parameters: BTreeMap::new(),
             incidents: incidents::Policy::default(),
             link: None,
         }

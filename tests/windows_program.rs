@@ -126,7 +126,6 @@ fn sealed(raw: &Path, name: &str, folder: &Path) -> PathBuf {
 }
 
 #[test]
-#[ignore = "builds the program for Windows, five minutes: cargo test --test windows_program -- --ignored"]
 fn a_linux_core_reads_on_windows_as_on_linux() {
     let program = windows_program::get().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -147,7 +146,6 @@ fn a_linux_core_reads_on_windows_as_on_linux() {
 }
 
 #[test]
-#[ignore = "builds the program for Windows, five minutes: cargo test --test windows_program -- --ignored"]
 fn a_windows_dump_reads_on_windows_as_on_linux_raw_compressed_and_sealed() {
     let program = windows_program::get().unwrap();
     let app = targets::app("inventory").unwrap();
@@ -175,7 +173,6 @@ fn only_bundle(archive: &Path) -> PathBuf {
 }
 
 #[test]
-#[ignore = "builds the program for Windows, five minutes: cargo test --test windows_program -- --ignored"]
 fn a_windows_process_is_captured_and_reads_the_same_on_both_systems() {
     let program = windows_program::get().unwrap();
     let target = targets::get("finalizer-backlog").unwrap();
@@ -280,7 +277,6 @@ fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
 }
 
 #[test]
-#[ignore = "builds the program for Windows, five minutes: cargo test --test windows_program -- --ignored"]
 fn a_structure_dump_of_windows_has_the_graph_and_no_contents() {
     const SECRET: &str = "Zq7-planted-secret-91x";
     let wide = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
@@ -336,7 +332,6 @@ fn a_structure_dump_of_windows_has_the_graph_and_no_contents() {
 }
 
 #[test]
-#[ignore = "builds the program for Windows, five minutes: cargo test --test windows_program -- --ignored"]
 fn facts_of_a_windows_process_are_taken_without_a_dump() {
     let program = windows_program::get().unwrap();
     let app = targets::app("static-root").unwrap();
@@ -384,7 +379,6 @@ fn facts_of_a_windows_process_are_taken_without_a_dump() {
 }
 
 #[test]
-#[ignore = "builds the program for Windows, five minutes: cargo test --test windows_program -- --ignored"]
 fn a_target_runs_on_when_the_collector_is_killed_while_it_stands_still() {
     let program = windows_program::get().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -474,7 +468,6 @@ fn receive(listener: &TcpListener) -> Value {
 }
 
 #[test]
-#[ignore = "builds the program for Windows, five minutes: cargo test --test windows_program -- --ignored"]
 fn the_agent_on_windows_notices_captures_diagnoses_and_delivers() {
     let program = windows_program::get().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -536,7 +529,6 @@ webhook = {{ url = {{ env = "HOOK_URL" }}, secret = {{ env = "HOOK_SECRET" }} }}
 }
 
 #[test]
-#[ignore = "builds the program for Windows, five minutes: cargo test --test windows_program -- --ignored"]
 fn the_service_is_installed_started_stopped_and_removed() {
     let program = windows_program::get().unwrap();
     let folder = tempfile::tempdir().unwrap();

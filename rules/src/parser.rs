@@ -9,6 +9,8 @@ use crate::vocabulary::Kind;
 
 /// Deepest nesting that is read; also the longest chain of one operator.
 pub const MAX_DEPTH: usize = 64;
+/// Deepest recursion: printing puts brackets around at most each level, and what is printed must read.
+const MAX_NESTING: usize = 2 * MAX_DEPTH + 1;
 
 /// Most arguments of a call.
 const MAX_ARGUMENTS: usize = 8;
@@ -78,7 +80,7 @@ impl Parser<'_> {
 
     fn expression(&mut self, least: u8) -> Result<Node, Fault> {
         self.depth += 1;
-        if self.depth > MAX_DEPTH {
+        if self.depth > MAX_NESTING {
             return Err(too_deep(self.span()));
         }
         let mut left = self.operand()?;
@@ -492,6 +494,19 @@ mod tests {
             assert!(parse(&text).is_err());
         }
         assert!(parse(&vec!["a"; 60].join(" or ")).is_ok());
+    }
+
+    #[test]
+    fn a_deep_expression_reads_as_it_is_printed() {
+        // Found by fuzzing: brackets that printing adds counted as levels.
+        let found = include_str!("../../fuzz/seeds/expression/deep");
+        let negated = format!("{}a", "- ".repeat(MAX_DEPTH - 1));
+        let sums = (1..MAX_DEPTH).fold("a".to_owned(), |inner, _| format!("b - ({inner})"));
+        for text in [found, &negated, &sums] {
+            let node = parse(text).unwrap();
+            let printed = node.to_string();
+            assert_eq!(parse(&printed).unwrap().to_string(), printed);
+        }
     }
 
     fn arbitrary_node() -> impl Strategy<Value = String> {

@@ -233,7 +233,7 @@ fn held_out(all: &[Outcome], targets: &[Target]) -> String {
         format!("{right} of {} ({})", of.len(), percent(right, of.len()))
     };
     format!(
-        "{} services were held out, written in other styles without a look at the rules: {} runs were right the first time they were \
+        "{} services were held out, written in other styles by people who knew the rules: {} runs were right the first time they were \
          run, and {} are after what they showed was mended.\n",
         names.len(),
         right(&first_of_held_out()),

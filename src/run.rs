@@ -108,6 +108,8 @@ pub fn agent(
     stop: impl Future<Output = ()>,
     ready: impl FnOnce(),
 ) -> Result<Exit, Failure> {
+    // Before it is judged: what is written from now on is a change.
+    let seen = now(&source);
     let good = Good::load(&source.path().or_usage()?)?;
     let archive = Arc::new(Archive::open_or_create(&good.config.archive.location).or_input()?);
     let swept = archive.sweep().or_input()?;
@@ -118,11 +120,11 @@ pub fn agent(
         .enable_all()
         .build()
         .or_input()?;
-    runtime.block_on(serve(source, good, archive, state, stop, ready))
+    runtime.block_on(serve((source, seen), good, archive, state, stop, ready))
 }
 
 async fn serve(
-    source: Source,
+    (source, seen): (Source, Option<Seen>),
     good: Good,
     archive: Arc<Archive>,
     state: State,
@@ -169,7 +171,7 @@ async fn serve(
     let working = tokio::spawn(agent.run(shutdown.clone()));
     let tidying = tokio::spawn(tidy(archive, queue, policy, shutdown.clone()));
     let reloading = tokio::spawn(reload(
-        source.clone(),
+        (source.clone(), seen),
         hangups,
         manager.clone(),
         shutdown.clone(),
@@ -280,7 +282,7 @@ async fn tidy(
 
 /// Reads the configuration again when it changed, and hands on only good ones.
 async fn reload(
-    source: Source,
+    (source, mut seen): (Source, Option<Seen>),
     mut hangups: Hangups,
     manager: Arc<Manager>,
     shutdown: CancellationToken,
@@ -297,7 +299,8 @@ async fn reload(
         let watched = w.watch(source.folder(), RecursiveMode::NonRecursive);
         watched.is_ok().then_some(w)
     });
-    let mut seen = now(&source);
+    // What was written before the folder was watched has raised no event.
+    let _ = changed.try_send(());
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -329,8 +332,11 @@ async fn reload(
     }
 }
 
-/// The file that is in force and what it says; nothing while it is being replaced.
-fn now(source: &Source) -> Option<(PathBuf, Vec<u8>)> {
+/// The file that is in force and what it says.
+type Seen = (PathBuf, Vec<u8>);
+
+/// The configuration as it is; nothing while it is being replaced.
+fn now(source: &Source) -> Option<Seen> {
     let path = source.path().ok()?;
     let text = std::fs::read(&path).ok()?;
     Some((path, text))

@@ -174,12 +174,20 @@ fn install(config: &Path) -> Result<(), Failure> {
 
 fn start() -> Result<(), Failure> {
     let service = service(ServiceAccess::START | ServiceAccess::QUERY_STATUS)?;
-    service
-        .start::<OsString>(&[])
-        .map_err(told)
-        .context("it does not start")
-        .or_input()?;
+    match service.start::<OsString>(&[]) {
+        // What is wanted is there: it starts with the machine, too.
+        Err(error) if is_running(&error) => {}
+        started => started
+            .map_err(told)
+            .context("it does not start")
+            .or_input()?,
+    }
     wait_for(&service, ServiceState::Running)
+}
+
+/// ERROR_SERVICE_ALREADY_RUNNING (winerror.h).
+fn is_running(error: &windows_service::Error) -> bool {
+    matches!(error, windows_service::Error::Winapi(error) if error.raw_os_error() == Some(1056))
 }
 
 fn stop() -> Result<(), Failure> {

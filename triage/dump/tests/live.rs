@@ -6,9 +6,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use leakhound_archive::read_at::PlainFile;
-use leakhound_dump::{FileSearch, Memory, Options, ProcessImage, live, open, open_with};
+use leakhound_dump::{FileSearch, Memory, Options, ProcessImage, Thread, live, open, open_with};
 
 const PAGE: usize = 4096;
 /// More than one system call's worth.
@@ -164,14 +165,20 @@ fn libc_module(image: &ProcessImage) -> &leakhound_dump::Module {
 #[test]
 fn memory_threads_and_modules_of_a_running_process() {
     let held = Held::start();
-    let image = live(held.child.id()).unwrap();
+    // The kernel tells where a thread stands only once it stands.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let (image, sleeper) = loop {
+        let image = live(held.child.id()).unwrap();
+        let named = |t: &&Thread| t.name.as_deref() == Some("bloodhound");
+        let sleeper = image.threads.iter().find(named).unwrap().clone();
+        if sleeper.sp != 0 {
+            break (image, sleeper);
+        }
+        assert!(Instant::now() < deadline, "it never sleeps");
+        std::thread::sleep(Duration::from_millis(10));
+    };
     held.check(&image);
     assert_eq!(image.threads[0].os_id, held.child.id());
-    let sleeper = image
-        .threads
-        .iter()
-        .find(|t| t.name.as_deref() == Some("bloodhound"))
-        .unwrap();
     let stack = image
         .memory
         .regions()

@@ -502,7 +502,9 @@ mod tests {
         let found = include_str!("../../fuzz/seeds/expression/deep");
         let negated = format!("{}a", "- ".repeat(MAX_DEPTH - 1));
         let sums = (1..MAX_DEPTH).fold("a".to_owned(), |inner, _| format!("b - ({inner})"));
-        for text in [found, &negated, &sums] {
+        // Another: what looks like a question is the value of one.
+        let nested = "o < min(min(8)) in e";
+        for text in [found, &negated, &sums, nested] {
             let node = parse(text).unwrap();
             let printed = node.to_string();
             assert_eq!(parse(&printed).unwrap().to_string(), printed);

@@ -321,8 +321,9 @@ impl fmt::Display for Aggregate {
         f.write_str(self.how.word())?;
         if let Some(value) = &self.value {
             f.write_str(" ")?;
-            // In brackets, so that a column called `count` does not run into the `in`.
-            value.print(f, binding::ATOM)?;
+            // In brackets, so that a column called `count` does not run into the `in`, nor `min(8)`.
+            let is_call = matches!(value.kind, NodeKind::Call(..));
+            value.print(f, binding::ATOM + u8::from(is_call))?;
         }
         write!(f, " in {}", self.list)?;
         if let Some(filter) = &self.filter {

@@ -81,10 +81,10 @@ pub fn reap(pid: u32, child: u32, observe: &(dyn Fn(Stage) + Sync)) -> Result<()
     };
     let mut why = "no thread could be asked".to_owned();
     let threads = stop::thread_ids(pid).map_err(|e| e.to_string())?;
-    // Threads that sleep in a call are asked first.
+    // Threads that sleep in a call are asked first; each is looked at once, for it may wake while they are sorted.
     let asleep = |tid: &u32| stop::state_of(pid, *tid) != Some('S');
     let mut order = threads;
-    order.sort_by_key(asleep);
+    order.sort_by_cached_key(asleep);
     for round in [Fitness::Call, Fitness::UserCode] {
         for tid in order.iter().take(MAX_TRIES) {
             let Some(thread) = One::stop(pid, *tid)? else {

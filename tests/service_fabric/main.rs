@@ -12,12 +12,12 @@ mod package;
 // Servers of others are fetched and run as the tests of delivery do it.
 #[cfg(target_os = "linux")]
 #[path = "../../triage/tests/notify/peer.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the tests of delivery use the rest")]
 mod peer;
 mod reload;
 #[cfg(target_os = "linux")]
 #[path = "../../triage/tests/notify/support.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the tests of delivery use the rest")]
 mod support;
 
 use std::path::{Path, PathBuf};

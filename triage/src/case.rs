@@ -1,7 +1,7 @@
 //! One thing to diagnose, wherever it lies: a dump, a bundle, or a fact sheet alone.
 
 use leakhound_archive::bundle::{MANIFEST_FILE, SHEET_FILE};
-use leakhound_archive::{Bundle, ReadAt};
+use leakhound_archive::Bundle;
 use leakhound_rules::FactSheet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -155,25 +155,19 @@ pub fn read_sheet(path: &Path) -> Result<FactSheet, CaseError> {
         path: path.to_owned(),
         reason,
     };
-    let source = leakhound_archive::open_readable(path).map_err(|source| CaseError::Io {
+    // A small document: nothing that is made for dumps.
+    let bytes = leakhound_archive::read_document(path).map_err(|error| CaseError::Io {
         path: path.to_owned(),
-        source,
+        source: std::io::Error::other(error),
     })?;
-    if source.len() > SHEET_LIMIT_BYTES {
+    if bytes.len() as u64 > SHEET_LIMIT_BYTES {
         return Err(bad(format!(
             "it unpacks to {} bytes, more than the {SHEET_LIMIT_BYTES} that a sheet may have",
-            source.len()
+            bytes.len()
         )));
     }
-    let mut bytes = vec![0; source.len() as usize];
-    let n = source
-        .read_at(0, &mut bytes)
-        .map_err(|source| CaseError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
     let mut sheet: FactSheet =
-        serde_json::from_slice(&bytes[..n]).map_err(|error| bad(error.to_string()))?;
+        serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
     if sheet.schema == 0 || sheet.schema > leakhound_rules::sheet::SHEET_SCHEMA {
         return Err(bad(format!(
             "its schema is {}, this version reads 1 to {}",

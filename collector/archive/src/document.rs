@@ -14,12 +14,25 @@ const WINDOW_LOG: u32 = 23;
 /// Sheets are written once and read for years.
 const LEVEL: i32 = 9;
 
-/// The bytes of the document at `path`, unpacked if its name ends in `.zst`.
-pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(|e| ArchiveError::io("open", path, e))?;
+/// First bytes of a zstd frame (RFC 8878); no JSON begins with them.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
+
+/// The bytes of the document at `path`, unpacked if they are packed, whatever its name is.
+///
+/// # Errors
+/// The file is missing, over the limit, or damaged.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    let mut file = File::open(path).map_err(|e| ArchiveError::io("open", path, e))?;
+    let mut start = Vec::new();
+    file.by_ref()
+        .take(ZSTD_MAGIC.len() as u64)
+        .read_to_end(&mut start)
+        .map_err(|e| ArchiveError::io("read", path, e))?;
+    let is_packed = start == ZSTD_MAGIC;
+    let file = start.as_slice().chain(file);
     let mut bytes = Vec::new();
     let limit = MAX_JSON_BYTES + 1;
-    let read = if is_zstd_name(path) {
+    let read = if is_packed {
         let unpacker = zstd::Decoder::new(file).and_then(|mut decoder| {
             decoder.window_log_max(WINDOW_LOG)?;
             Ok(decoder)

@@ -51,6 +51,7 @@ pub mod verify;
 
 pub use archive::{Archive, Filter, Listing, ServiceUsage, Swept};
 pub use bundle::{Bundle, BundleWriter};
+pub use document::read_bytes as read_document;
 pub use error::ArchiveError;
 pub use frames::{SealOptions, SealWriter, Sealed};
 pub use label::Label;

@@ -1,7 +1,7 @@
 //! One thing to diagnose, wherever it lies: a dump, a bundle, or a fact sheet alone.
 
-use leakhound_archive::bundle::{MANIFEST_FILE, SHEET_FILE};
 use leakhound_archive::Bundle;
+use leakhound_archive::bundle::{MANIFEST_FILE, SHEET_FILE};
 use leakhound_rules::FactSheet;
 use std::io;
 use std::path::{Path, PathBuf};

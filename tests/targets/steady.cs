@@ -2,6 +2,7 @@
 // the longest time between two looks is the longest time that the process stood still (or had no processor).
 using System;
 using System.Collections.Concurrent;
+using System.Collections.Generic;
 using System.Diagnostics;
 using System.IO;
 using System.Net;
@@ -25,7 +26,8 @@ namespace Shop.Checkout
         private const int Baskets = 4_096;
 
         private static readonly ConcurrentDictionary<int, Basket> Open = new ConcurrentDictionary<int, Basket>();
-        private static byte[][] ballast = new byte[0][];
+        private static readonly List<Basket> past = new List<Basket>();
+        private static long kept;
         private static long answered;
         private static long failed;
         private static long longestGapMicroseconds;
@@ -99,19 +101,25 @@ namespace Shop.Checkout
             return basket;
         }
 
-        /// <summary>Memory that stays, with contents that neither compress to nothing nor not at all.</summary>
+        /// <summary>Baskets of the past that stay: objects, references, text and documents, as services have them.</summary>
         private static void Grow(long megabytes)
         {
             var random = new Random(7);
-            int before = ballast.Length;
-            Array.Resize(ref ballast, before + (int)megabytes * 16);
-            for (int i = before; i < ballast.Length; i++)
+            long until = kept + megabytes * 1_000_000;
+            while (kept < until)
             {
-                ballast[i] = new byte[62_500];
-                for (int at = 0; at < ballast[i].Length; at += 1 + random.Next(24))
+                var basket = new Basket { Customer = "customer-" + random.Next(1_000_000), Lines = new string[8] };
+                var document = new StringBuilder("{\"customer\":\"").Append(basket.Customer).Append("\",\"lines\":[");
+                for (int i = 0; i < basket.Lines.Length; i++)
                 {
-                    ballast[i][at] = (byte)random.Next(64);
+                    basket.Lines[i] = "line " + random.Next(50_000);
+                    document.Append("{\"article\":\"").Append(basket.Lines[i]).Append("\",\"cents\":").Append(random.Next(9_999)).Append("},");
+                    kept += 32 + 2 * basket.Lines[i].Length;
                 }
+
+                basket.Signature = Encoding.UTF8.GetBytes(document.Append("]}").ToString());
+                kept += 200 + basket.Signature.Length;
+                past.Add(basket);
             }
         }
 

@@ -22,32 +22,43 @@ const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 /// # Errors
 /// The file is missing, over the limit, or damaged.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
-    let mut file = File::open(path).map_err(|e| ArchiveError::io("open", path, e))?;
-    let mut start = Vec::new();
-    file.by_ref()
-        .take(ZSTD_MAGIC.len() as u64)
-        .read_to_end(&mut start)
-        .map_err(|e| ArchiveError::io("read", path, e))?;
-    let is_packed = start == ZSTD_MAGIC;
-    let file = start.as_slice().chain(file);
-    let mut bytes = Vec::new();
-    let limit = MAX_JSON_BYTES + 1;
-    let read = if is_packed {
-        let unpacker = zstd::Decoder::new(file).and_then(|mut decoder| {
-            decoder.window_log_max(WINDOW_LOG)?;
-            Ok(decoder)
-        });
-        unpacker.and_then(|decoder| decoder.take(limit).read_to_end(&mut bytes))
-    } else {
-        file.take(limit).read_to_end(&mut bytes)
+    let too_large = || ArchiveError::TooLarge {
+        path: path.to_owned(),
+        limit_bytes: MAX_JSON_BYTES,
     };
-    read.map_err(|e| ArchiveError::io("read", path, e))?;
-    if bytes.len() as u64 > MAX_JSON_BYTES {
-        return Err(ArchiveError::TooLarge {
-            path: path.to_owned(),
-            limit_bytes: MAX_JSON_BYTES,
-        });
+    let file = File::open(path).map_err(|e| ArchiveError::io("open", path, e))?;
+    let mut stored = Vec::new();
+    file.take(MAX_JSON_BYTES + 1)
+        .read_to_end(&mut stored)
+        .map_err(|e| ArchiveError::io("read", path, e))?;
+    if stored.len() as u64 > MAX_JSON_BYTES {
+        return Err(too_large());
     }
+    if !stored.starts_with(&ZSTD_MAGIC) {
+        return Ok(stored);
+    }
+    let bytes = unpacked(&stored).map_err(|e| ArchiveError::io("read", path, e))?;
+    if bytes.len() as u64 > MAX_JSON_BYTES {
+        return Err(too_large());
+    }
+    Ok(bytes)
+}
+
+/// At most one byte more than the limit.
+fn unpacked(stored: &[u8]) -> std::io::Result<Vec<u8>> {
+    use zstd::zstd_safe::{find_frame_compressed_size, get_frame_content_size};
+    // What Leakhound writes is one frame that tells its size: no window and no stream are needed.
+    let is_one_frame = find_frame_compressed_size(stored).is_ok_and(|n| n == stored.len());
+    if let (true, Ok(Some(size))) = (is_one_frame, get_frame_content_size(stored))
+        && size <= MAX_JSON_BYTES
+    {
+        // Within the limit, so within an address.
+        return zstd::bulk::decompress(stored, size as usize);
+    }
+    let mut bytes = Vec::new();
+    let mut decoder = zstd::Decoder::new(stored)?;
+    decoder.window_log_max(WINDOW_LOG)?;
+    decoder.take(MAX_JSON_BYTES + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

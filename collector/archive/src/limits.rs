@@ -2,15 +2,15 @@
 //!
 //! Nothing is allocated on the word of a file before the number passed its limit here.
 
-/// Raw bytes per frame that the writer uses. Measured: see `benches/frames.rs`; smaller frames cost table space, larger
-/// ones make a random 4 KiB read slower in proportion.
-pub const FRAME_RAW_BYTES: usize = 256 << 10;
+/// Raw bytes per frame that the writer uses: smaller frames pack worse, larger ones make a random 4 KiB read slower in
+/// proportion. Sizes are in [`crate::SealOptions::default`].
+pub const FRAME_RAW_BYTES: usize = 512 << 10;
 
 /// Largest raw frame that a reader accepts. Other writers of the format use 2 MiB (zeekstd) up to 16 MiB; a frame is
 /// decoded whole, so this bounds the memory of one read.
 pub const MAX_FRAME_RAW_BYTES: u32 = 64 << 20;
 
-/// Most frames in one seek table; the format's own limit is `0x0800_0000`. 32 Mi frames of 256 KiB are 8 TiB.
+/// Most frames in one seek table; the format's own limit is `0x0800_0000`. 32 Mi frames of 512 KiB are 16 TiB.
 pub const MAX_FRAMES: u32 = 32 << 20;
 
 /// Largest raw content that a seek table may claim: 16 TiB, above any process we can capture.

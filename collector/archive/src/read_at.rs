@@ -30,7 +30,7 @@ pub trait ReadAt: Send + Sync {
     }
 
     /// A run of bytes that begins at `offset`, at the least cost: the rest of a mapping, the rest of a decoded frame
-    /// (shared, not copied), or a copy of some 256 KiB. Empty only at the end. The way to walk content in order.
+    /// (shared, not copied), or a copy of some 512 KiB. Empty only at the end. The way to walk content in order.
     ///
     /// # Errors
     /// As for [`ReadAt::read_at`].

@@ -109,7 +109,7 @@ impl Search {
         })
     }
 
-    /// Finds the immediate dominators: in further 12 bytes per reachable node and 4 per predecessor, of which it holds at most
+    /// Finds the immediate dominators: in further 16 bytes per reachable node and 4 per predecessor with a greater number, of which it holds at most
     /// two per node and four million at once. When there are more, the graph goes first, and `again` is asked for its strong edges
     /// several times.
     ///

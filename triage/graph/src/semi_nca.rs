@@ -1,13 +1,15 @@
 //! The SEMI-NCA algorithm, in preorder numbers of a depth-first walk, from the last to the first.
 //!
-//! Predecessors are needed for one vertex after the other, so that those of a block of vertices can be gathered, used and forgotten
-//! before those of the next block are gathered by another pass over all edges. Edges of the walk's tree are not predecessors, since a
-//! vertex's parent is known anyway: in a heap that leaves a fraction of the edges.
+//! Of the predecessors with smaller numbers, which are not linked into the forest when a vertex has its turn, only the least counts:
+//! that is one number for each vertex. The others, whose edges lead back or across, are needed for one vertex after the other, so
+//! that those of a block of vertices can be gathered, used and forgotten before those of the next block are gathered by another
+//! pass over all edges. In a heap they are a fraction of the edges.
 
 use std::ops::Range;
 
 use crate::dominators::{Dominators, NONE};
 use crate::error::GraphError;
+use crate::node_set::NodeSet;
 use crate::rows::Edges;
 use crate::search::Search;
 
@@ -21,7 +23,8 @@ const STEPS: usize = 4;
 struct Vertex {
     /// Parent in the walk; in the end the immediate dominator.
     above: u32,
-    /// First the end of its predecessors among those of all; their start when they have been gathered; then its semidominator.
+    /// First the end of its later predecessors among those of all; their start when they have been gathered; then its
+    /// semidominator.
     mark: u32,
 }
 
@@ -30,23 +33,25 @@ struct Vertex {
 struct Link {
     /// Compressed towards the roots of the forest.
     ancestor: u32,
-    /// Least semidominator on the way to it.
+    /// Least semidominator on the way to it; before it is linked, its own least predecessor.
     label: u32,
 }
 
-/// Predecessors of a block of vertices.
+/// Predecessors with greater numbers, of a block of vertices.
 pub(crate) struct Predecessors {
     /// Position of the first among those of all vertices.
     base: u32,
     numbers: Vec<u32>,
 }
 
-/// The work: 12 bytes per vertex, 20 from the first block on.
+/// The work: 16 bytes per vertex, 20 from the first block on.
 pub(crate) struct SemiNca {
     search: Search,
     /// Node or group to preorder number.
     number: Vec<u32>,
     vertices: Vec<Vertex>,
+    /// The least predecessor with a smaller number; until there are links.
+    least: Vec<u32>,
     links: Vec<Link>,
     /// Vertices from here on are done.
     done: u32,
@@ -65,7 +70,8 @@ impl SemiNca {
                 mark: 0,
             })
             .collect();
-        drop(parent);
+        // Who led to a vertex is one of them.
+        let least = parent;
         let mut number = vec![NONE; search.nodes as usize + search.groups as usize + 1];
         for (at, vertex) in (0u32..).zip(&order) {
             number[*vertex as usize] = at;
@@ -74,29 +80,39 @@ impl SemiNca {
             number,
             done: vertices.len() as u32,
             vertices,
+            least,
             links: Vec::new(),
             search,
         }
     }
 
-    /// Counts the predecessors of all vertices; two threads, each for its half of them.
+    /// Finds the least predecessor of each vertex and counts those with greater numbers; two threads, each for its half.
     pub(crate) fn count(&mut self, edges: &impl Edges) -> Result<(), GraphError> {
         let half = self.done / 2;
         let (low, high) = self.vertices.split_at_mut(half as usize);
+        let (low_least, high_least) = self.least.split_at_mut(half as usize);
         let pass = Pass {
             search: &self.search,
             number: &self.number,
             edges,
         };
-        let count = |first, vertices: &mut [Vertex]| {
+        let count = |own: Range<u32>, vertices: &mut [Vertex], least: &mut [u32]| {
             let mut total = 0u64;
-            pass.each(first, vertices, |vertex, _| {
-                vertex.mark = vertex.mark.saturating_add(1);
-                total += 1;
+            pass.each(own.clone(), Which::All, |from, to| {
+                let at = (to - own.start) as usize;
+                if from < to {
+                    least[at] = least[at].min(from);
+                } else {
+                    vertices[at].mark = vertices[at].mark.saturating_add(1);
+                    total += 1;
+                }
             });
             total
         };
-        let (a, b) = rayon::join(|| count(0, low), || count(half, high));
+        let (a, b) = rayon::join(
+            || count(0..half, low, low_least),
+            || count(half..self.done, high, high_least),
+        );
         let max = u64::from(u32::MAX);
         if a + b > max {
             return Err(GraphError::TooManyEdges { edges: a + b, max });
@@ -141,10 +157,11 @@ impl SemiNca {
         let (low, high) = own.split_at_mut((half - block.start) as usize);
         let (low_numbers, high_numbers) = numbers.split_at_mut((half_mark - base) as usize);
         // Filled from the back: each mark ends up at the start of its row.
-        let fill = |first, vertices: &mut [Vertex], base: u32, numbers: &mut [u32]| {
+        let fill = |own: Range<u32>, vertices: &mut [Vertex], base: u32, numbers: &mut [u32]| {
             let mut found = 0u64;
-            pass.each(first, vertices, |vertex, from| {
+            pass.each(own.clone(), Which::Later, |from, to| {
                 found += 1;
+                let vertex = &mut vertices[(to - own.start) as usize];
                 let slot = vertex.mark.wrapping_sub(base).wrapping_sub(1);
                 if let Some(number) = numbers.get_mut(slot as usize) {
                     *number = from;
@@ -154,8 +171,8 @@ impl SemiNca {
             found
         };
         let (a, b) = rayon::join(
-            || fill(block.start, low, base, low_numbers),
-            || fill(half, high, half_mark, high_numbers),
+            || fill(block.start..half, low, base, low_numbers),
+            || fill(half..block.end, high, half_mark, high_numbers),
         );
         if a + b != u64::from(total) {
             return Err(GraphError::Unstable {
@@ -173,7 +190,8 @@ impl SemiNca {
                 ancestor: vertex.above,
                 label,
             };
-            self.links = (0u32..).zip(&self.vertices).map(link).collect();
+            let least = std::mem::take(&mut self.least);
+            self.links = least.into_iter().zip(&self.vertices).map(link).collect();
         }
         let Predecessors { base, numbers } = predecessors;
         let (links, mut stack) = (&mut self.links, Vec::new());
@@ -188,7 +206,7 @@ impl SemiNca {
                 touch(links, w + 1, &numbers[from..touched]);
                 touched = from;
             }
-            let mut least = vertex.above;
+            let mut least = links[w as usize].label;
             for &v in &numbers[start..end] {
                 least = least.min(eval(v, w + 1, links, &mut stack));
             }
@@ -225,6 +243,14 @@ impl SemiNca {
     }
 }
 
+/// Which predecessors a pass looks at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    All,
+    /// With greater numbers.
+    Later,
+}
+
 /// One pass over all edges.
 struct Pass<'a, E> {
     search: &'a Search,
@@ -233,13 +259,23 @@ struct Pass<'a, E> {
 }
 
 impl<E: Edges> Pass<'_, E> {
-    /// Calls `visit` with some vertices, numbers from `first` on, and the number of every predecessor.
-    fn each(&self, first: u32, vertices: &mut [Vertex], mut visit: impl FnMut(&mut Vertex, u32)) {
+    /// Calls `visit` with the numbers of every predecessor of some vertices and of the vertex.
+    fn each(&self, own: Range<u32>, which: Which, mut visit: impl FnMut(u32, u32)) {
         let search = self.search;
+        // Most edges of a pass lead to the vertices of others. A bit for each node tells, and bits lie near.
+        let mut wanted = NodeSet::new(search.nodes);
+        for (node, number) in (0..search.nodes).zip(self.number) {
+            if own.contains(number) {
+                wanted.insert(node);
+            }
+        }
         let mut batch = Batch::default();
         let mut add = |from: u32, rank: u32, to: u32| {
+            if !wanted.contains(to) {
+                return;
+            }
             if batch.is_full() {
-                batch.flush(self.number, first, vertices, &mut visit);
+                batch.flush(self.number, which, &mut visit);
             }
             batch.add(from, rank, to);
         };
@@ -249,24 +285,27 @@ impl<E: Edges> Pass<'_, E> {
             let rank = ranks.copied().find(|start| *start <= from);
             (from, rank.unwrap_or(0))
         };
+        let is_asked = |from: u32| from != NONE && (which == Which::All || from > own.start);
         self.edges.each_row(0..search.nodes, &mut |node, targets| {
             let (from, rank) = of(node);
-            if from != NONE {
+            if is_asked(from) {
                 targets.iter().for_each(|target| add(from, rank, *target));
             }
         });
         for edge in search.extra.all() {
             let (from, rank) = of(edge.from);
-            if from != NONE && search.follow.follows(edge.class) {
+            if is_asked(from) && search.follow.follows(edge.class) {
                 add(from, rank, edge.to);
             }
         }
         for group in 0..search.groups {
             let (from, rank) = of(search.nodes + group);
             let held = search.held.by(group).iter();
-            held.for_each(|node| add(from, rank, *node));
+            if is_asked(from) {
+                held.for_each(|node| add(from, rank, *node));
+            }
         }
-        batch.flush(self.number, first, vertices, &mut visit);
+        batch.flush(self.number, which, &mut visit);
     }
 }
 
@@ -307,39 +346,23 @@ impl Batch {
     }
 
     /// Visits what counts, and begins anew.
-    fn flush(
-        &mut self,
-        number: &[u32],
-        first: u32,
-        vertices: &mut [Vertex],
-        visit: &mut impl FnMut(&mut Vertex, u32),
-    ) {
+    fn flush(&mut self, number: &[u32], which: Which, visit: &mut impl FnMut(u32, u32)) {
         for to in &mut self.to[..self.len] {
             *to = number[*to as usize];
         }
-        self.keep(|from, rank, to| {
-            let own = (to.wrapping_sub(first) as usize) < vertices.len();
-            // What a lower rank reaches has a smaller number than everything of this one.
-            own & (to >= rank) & (to != from)
-        });
-        self.keep(|from, _, to| vertices[(to - first) as usize].above != from);
-        for (from, to) in self.from.iter().zip(&self.to).take(self.len) {
-            visit(&mut vertices[(*to - first) as usize], *from);
-        }
-        self.len = 0;
-    }
-
-    #[inline]
-    fn keep(&mut self, counts: impl Fn(u32, u32, u32) -> bool) {
         let mut kept = 0;
         for at in 0..self.len {
             let (from, rank, to) = (self.from[at], self.rank[at], self.to[at]);
             self.from[kept] = from;
-            self.rank[kept] = rank;
             self.to[kept] = to;
-            kept += usize::from(counts(from, rank, to));
+            // What a lower rank reaches has a smaller number than everything of this one.
+            let counts = (to >= rank) & (to != from) & ((which == Which::All) | (from > to));
+            kept += usize::from(counts);
         }
-        self.len = kept;
+        for (from, to) in self.from.iter().zip(&self.to).take(kept) {
+            visit(*from, *to);
+        }
+        self.len = 0;
     }
 }
 

@@ -1,5 +1,6 @@
 //! The threads behind [`super::SealWriter`]: a queue of chunks, workers that pack them, a writer that keeps the order.
 
+use super::packer::{Level, Packed, Packer};
 use super::{Pace, SealOptions, Sealed};
 use crate::seek_table::TableBuilder;
 use std::collections::{BTreeMap, VecDeque};
@@ -10,17 +11,10 @@ use std::thread::JoinHandle;
 /// Raw content of one frame on its way to a worker.
 #[derive(Debug)]
 pub(super) enum Chunk {
-    /// Bytes as written.
-    Bytes(Vec<u8>),
-    /// That many zeros.
-    Zeros(usize),
-}
-
-/// One frame on its way to the writer.
-#[derive(Debug)]
-struct Packed {
-    bytes: Vec<u8>,
-    raw_bytes: u32,
+    /// Bytes as written, and how to pack them.
+    Bytes(Vec<u8>, Level),
+    /// A whole frame of zeros.
+    Zeros,
 }
 
 /// What all threads share.
@@ -133,7 +127,7 @@ impl<W: Write + Send + 'static> Pipeline<W> {
             })?);
         }
         let shared = Arc::clone(&pipeline.shared);
-        let empty_frame = Packer::new(options)?.pack(&[], Vec::new())?;
+        let empty_frame = Packer::new(options)?.pack(&[], Level::Full, Vec::new())?;
         let out = Output {
             sink,
             hasher: blake3::Hasher::new(),
@@ -217,52 +211,6 @@ impl<W> Drop for Pipeline<W> {
     }
 }
 
-/// Packs chunks into frames.
-struct Packer {
-    zstd: zstd::bulk::Compressor<'static>,
-    /// The packed form of a whole frame of zeros.
-    zeros: Vec<u8>,
-    frame_bytes: usize,
-}
-
-impl Packer {
-    fn new(options: &SealOptions) -> io::Result<Self> {
-        let mut zstd = zstd::bulk::Compressor::new(options.level)?;
-        zstd.set_parameter(zstd::zstd_safe::CParameter::ChecksumFlag(true))?;
-        let mut packer = Self {
-            zstd,
-            zeros: Vec::new(),
-            frame_bytes: options.frame_bytes,
-        };
-        packer.zeros = packer
-            .pack(&vec![0u8; options.frame_bytes], Vec::new())?
-            .bytes;
-        Ok(packer)
-    }
-
-    fn pack(&mut self, raw: &[u8], mut out: Vec<u8>) -> io::Result<Packed> {
-        out.clear();
-        if raw.len() == self.frame_bytes && !self.zeros.is_empty() && is_zero(raw) {
-            out.extend_from_slice(&self.zeros);
-        } else {
-            out.reserve(zstd::zstd_safe::compress_bound(raw.len()));
-            self.zstd.compress_to_buffer(raw, &mut out)?;
-        }
-        Ok(Packed {
-            bytes: out,
-            // A frame is at most 16 MiB.
-            raw_bytes: raw.len() as u32,
-        })
-    }
-}
-
-/// Leaves at the first block that is not all zero, so it costs nothing on ordinary memory.
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes
-        .chunks(64)
-        .all(|block| block.iter().fold(0, |all, byte| all | byte) == 0)
-}
-
 /// A worker: takes chunks until there are no more.
 fn work(shared: &Shared, mut packer: Packer) {
     loop {
@@ -282,14 +230,8 @@ fn work(shared: &Shared, mut packer: Packer) {
         let out = state.packed_pool.pop().unwrap_or_default();
         drop(state);
         let (packed, emptied) = match chunk {
-            Chunk::Bytes(raw) => (packer.pack(&raw, out), Some(raw)),
-            Chunk::Zeros(n) => (
-                Ok(Packed {
-                    bytes: packer.zeros.clone(),
-                    raw_bytes: n as u32,
-                }),
-                None,
-            ),
+            Chunk::Bytes(raw, level) => (packer.pack(&raw, level, out), Some(raw)),
+            Chunk::Zeros => (Ok(packer.zeros()), None),
         };
         let packed = match packed {
             Ok(packed) => packed,

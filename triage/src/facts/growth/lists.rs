@@ -4,7 +4,8 @@ use super::times;
 use super::trend::Trend;
 use crate::facts::{accumulations, statics, types};
 use leakhound_rules::{FactSheet, Row, Value};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 
 /// Rows kept per list.
 const KEEP: usize = 50;
@@ -135,8 +136,8 @@ fn write_shapes(captures: &[&FactSheet], added: &mut FactSheet) {
             value: "retained",
             ..counted
         };
-        let kept: HashMap<String, Trend> = kept.trends(captures).into_iter().flatten().collect();
-        for grown in grown {
+        let bytes = kept.grown_bytes(captures, &grown);
+        for (grown, bytes) in grown.into_iter().zip(bytes) {
             let mut row = grown.row("now");
             let name: Vec<String> = key
                 .iter()
@@ -144,7 +145,6 @@ fn write_shapes(captures: &[&FactSheet], added: &mut FactSheet) {
                 .collect();
             row.insert("shape".to_owned(), Value::Text((*shape).to_owned()));
             row.insert("name".to_owned(), Value::Text(name.join(" ")));
-            let bytes = kept.get(&grown.key).map_or(0, |trend| trend.delta.max(0));
             row.insert("bytes_delta".to_owned(), Value::Int(bytes));
             rows.push((bytes, grown.trend.delta, row));
         }
@@ -158,9 +158,44 @@ fn write_shapes(captures: &[&FactSheet], added: &mut FactSheet) {
     }
 }
 
+/// What is the same thing in another sheet: some columns of a row, compared where they lie.
+#[derive(Clone, Copy)]
+struct Key<'s> {
+    row: &'s Row,
+    columns: &'static [&'static str],
+}
+
+impl Key<'_> {
+    fn parts(&self) -> impl Iterator<Item = Option<&Value>> {
+        self.columns.iter().map(|column| self.row.get(*column))
+    }
+}
+
+impl PartialEq for Key<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts().eq(other.parts())
+    }
+}
+
+// A column of a key is a name or a list of names; a number that equals nothing would only be a key of its own.
+impl Eq for Key<'_> {}
+
+impl Hash for Key<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for part in self.parts() {
+            match part {
+                Some(Value::Text(text)) => text.hash(state),
+                Some(Value::Texts(texts)) => texts.hash(state),
+                Some(Value::Int(number)) => number.hash(state),
+                Some(Value::Bool(flag)) => flag.hash(state),
+                Some(Value::Float(_)) | None => state.write_u8(0),
+            }
+        }
+    }
+}
+
 /// Something that grew in every step.
 struct Grown<'s> {
-    key: String,
     newest: &'s Row,
     trend: Trend,
     steps: usize,
@@ -195,22 +230,59 @@ impl Grown<'_> {
 
 impl Lane {
     /// What grew in every step, the most growth first; `None` when the newest sheet, or every earlier one, lacks the list.
+    ///
+    /// From the newest sheet back: what did not grow in one step is looked for no further, and that is nearly everything.
     fn growing<'s>(&self, captures: &[&'s FactSheet]) -> Option<Vec<Grown<'s>>> {
-        let trends = self.trends(captures)?;
-        let steps = self.comparable(captures).len() - 1;
-        let newest = captures.last()?.lists.get(self.list)?;
-        let mut seen = HashSet::new();
-        let mut grown: Vec<Grown<'s>> = newest
-            .iter()
-            .filter_map(|row| {
-                let key = self.key_of(row);
-                let trend = *trends.get(&key)?;
-                let grew = trend.in_every_step && trend.delta >= self.least;
-                (grew && seen.insert(key.clone())).then_some(Grown {
-                    key,
-                    newest: row,
+        let sheets = self.comparable(captures);
+        let (newest, earlier) = sheets.split_last()?;
+        let rows = newest.lists.get(self.list)?;
+        if earlier.is_empty() {
+            return None;
+        }
+        let counted = rows.iter().filter(|row| self.value_of(row).is_some());
+        let mut places: HashMap<Key<'s>, usize> = HashMap::new();
+        let mut keys: Vec<Key<'s>> = Vec::new();
+        for key in counted.map(|row| self.key_of(row)) {
+            places.entry(key).or_insert_with(|| {
+                keys.push(key);
+                keys.len() - 1
+            });
+        }
+        let now = self.sums(newest, &places);
+        // Values from now back to the first.
+        let mut left: Vec<(Key<'s>, Vec<i64>)> = keys
+            .into_iter()
+            .zip(now.into_iter().map(|v| vec![v]))
+            .collect();
+        for sheet in earlier.iter().rev() {
+            let before = self.sums(sheet, &places);
+            let n_before = left.len();
+            left = left
+                .into_iter()
+                .zip(before)
+                .filter(|((_, values), before)| values.last().is_some_and(|after| before < after))
+                .map(|((key, mut values), before)| {
+                    values.push(before);
+                    (key, values)
+                })
+                .collect();
+            if left.is_empty() {
+                break;
+            }
+            if left.len() < n_before {
+                places = left.iter().map(|(key, _)| *key).zip(0..).collect();
+            }
+        }
+        let moments = times(&sheets);
+        let mut grown: Vec<Grown<'s>> = left
+            .into_iter()
+            .filter_map(|(key, mut values)| {
+                values.reverse();
+                let trend = Trend::of(&values, moments.as_ref())?;
+                (trend.delta >= self.least).then_some(Grown {
+                    newest: key.row,
                     trend,
-                    steps,
+                    steps: sheets.len() - 1,
                 })
             })
             .collect();
@@ -219,25 +291,34 @@ impl Lane {
         Some(grown)
     }
 
-    /// The trend of each key of the newest sheet.
-    fn trends(&self, captures: &[&FactSheet]) -> Option<BTreeMap<String, Trend>> {
+    /// By how much each of `grown` grew from the first sheet to the newest, in the column of this lane; 0 when it did not.
+    fn grown_bytes(&self, captures: &[&FactSheet], grown: &[Grown<'_>]) -> Vec<i64> {
+        let keys = grown.iter().map(|grown| self.key_of(grown.newest));
+        let places: HashMap<Key<'_>, usize> = keys.zip(0..).collect();
         let sheets = self.comparable(captures);
-        let (newest, earlier) = sheets.split_last()?;
-        if earlier.is_empty() || !newest.lists.contains_key(self.list) {
-            return None;
+        match sheets.as_slice() {
+            [first, .., newest] if !grown.is_empty() => self
+                .sums(first, &places)
+                .into_iter()
+                .zip(self.sums(newest, &places))
+                .map(|(first, now)| now.saturating_sub(first).max(0))
+                .collect(),
+            _ => vec![0; grown.len()],
         }
-        let moments = times(&sheets);
-        let series: Vec<HashMap<String, i64>> = sheets.iter().map(|s| self.values(s)).collect();
-        let cut_off: Vec<i64> = sheets.iter().map(|sheet| self.cut_off(sheet)).collect();
-        let trends = series.last()?.keys().filter_map(|key| {
-            let values: Vec<i64> = series
-                .iter()
-                .zip(&cut_off)
-                .map(|(values, cut_off)| values.get(key).copied().unwrap_or(*cut_off))
-                .collect();
-            Some((key.clone(), Trend::of(&values, moments.as_ref())?))
-        });
-        Some(trends.collect())
+    }
+
+    /// The value of each key in one sheet; rows with the same key are added up.
+    fn sums(&self, sheet: &FactSheet, places: &HashMap<Key<'_>, usize>) -> Vec<i64> {
+        let mut sums: Vec<Option<i64>> = vec![None; places.len()];
+        for row in sheet.lists.get(self.list).into_iter().flatten() {
+            let place = places.get(&self.key_of(row));
+            if let (Some(place), Some(value)) = (place, self.value_of(row)) {
+                let sum = &mut sums[*place];
+                *sum = Some(sum.unwrap_or(0).saturating_add(value));
+            }
+        }
+        let cut_off = self.cut_off(sheet);
+        sums.into_iter().map(|sum| sum.unwrap_or(cut_off)).collect()
     }
 
     /// Sheets that have the list. One whose heap could not be read says nothing; it does not say zero.
@@ -246,19 +327,13 @@ impl Lane {
         captures.iter().filter(has_list).copied().collect()
     }
 
-    fn values(&self, sheet: &FactSheet) -> HashMap<String, i64> {
-        let mut values: HashMap<String, i64> = HashMap::new();
-        for row in sheet.lists.get(self.list).into_iter().flatten() {
-            let value = match row.get(self.value) {
-                Some(Value::Int(value)) => *value,
-                // Rows that are counted themselves.
-                _ if self.value.is_empty() => 1,
-                _ => continue,
-            };
-            let sum = values.entry(self.key_of(row)).or_default();
-            *sum = sum.saturating_add(value);
+    fn value_of(&self, row: &Row) -> Option<i64> {
+        match row.get(self.value) {
+            Some(Value::Int(value)) => Some(*value),
+            // Rows that are counted themselves.
+            _ if self.value.is_empty() => Some(1),
+            _ => None,
         }
-        values
     }
 
     /// The most that something can have had that the sheet does not list.
@@ -270,10 +345,11 @@ impl Lane {
         }
     }
 
-    fn key_of(&self, row: &Row) -> String {
-        let parts = self.key.iter().filter_map(|column| row.get(*column));
-        let parts: Vec<String> = parts.map(spelled).collect();
-        parts.join("\u{1F}")
+    fn key_of<'s>(&self, row: &'s Row) -> Key<'s> {
+        Key {
+            row,
+            columns: self.key,
+        }
     }
 }
 

@@ -54,6 +54,7 @@ fn dump_of(name: &str) -> PathBuf {
 
 /// Makes the sheet of one dump, for the process that started this one: a line for each stage, then what came out.
 fn read(file: &Path) {
+    leakhound_triage::child::give_back_large_blocks();
     let request = Request {
         dump: file.to_owned(),
         manifest: None,

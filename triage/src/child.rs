@@ -6,6 +6,7 @@
 //! bounded and its shape is checked. The child is killed when it takes too long, when the parent gives up, and (by the
 //! kernel) when the parent dies.
 
+mod allocator;
 mod guard;
 #[cfg(windows)]
 mod job;
@@ -14,6 +15,7 @@ mod serve;
 
 use crate::explore::table::{Cell, Row, Table};
 use crate::explore::{Query, ROWS_MAX, View};
+pub use allocator::give_back_large_blocks;
 use guard::Guard;
 use leakhound_rules::FactSheet;
 use serde::{Deserialize, Serialize};

@@ -8,6 +8,7 @@ use crate::graph::{Follow, Graph};
 use crate::node_set::NodeSet;
 use crate::roots::{GroupId, Roots};
 use rayon::prelude::*;
+use std::collections::VecDeque;
 
 /// No owner: unreachable.
 const NONE: u32 = u32::MAX;
@@ -18,6 +19,8 @@ const PIECE: usize = 1 << 20;
 
 /// Nodes of a frontier whose edges are looked at together.
 const BATCH: usize = 32;
+/// Nodes of a frontier that lie together.
+const FRONTIER_PIECE: usize = 1 << 16;
 
 /// The account: 6 bytes per node, 8 when there are more than 65,534 groups.
 #[derive(Debug)]
@@ -67,7 +70,7 @@ impl Groups {
 
 impl Owners {
     /// Assigns owners. `tier` ranks a group's kind (the tag of [`Roots::group`]); lower tiers are searched to the end first.
-    /// O(n + e) time; 1/8 byte per node, and 4 per node of two neighbouring levels, while it runs.
+    /// O(n + e) time; 1/8 byte per node, and 4 per node that is reached and not yet searched from, while it runs.
     #[must_use]
     pub fn assign(graph: &Graph, roots: &Roots, follow: Follow, tier: impl Fn(u8) -> u8) -> Self {
         let n = graph.nodes() as usize;
@@ -82,7 +85,7 @@ impl Owners {
         // A bit tells whether a node was reached: all bits lie near, most owners far away.
         let mut reached = NodeSet::new(graph.nodes());
         // In the order of groups, level by level: of two that are equally near the first wins, in every capture.
-        let (mut frontier, mut next) = (Vec::new(), Vec::new());
+        let mut frontier = Frontier::default();
         for tier in slots.chunk_by(|a, b| a.0 == b.0) {
             for &(_, group, node) in tier {
                 if reached.insert(node) {
@@ -90,8 +93,8 @@ impl Owners {
                     frontier.push(node);
                 }
             }
-            while !frontier.is_empty() {
-                for batch in frontier.chunks(BATCH) {
+            while let Some(piece) = frontier.take() {
+                for batch in piece.chunks(BATCH) {
                     touch(graph, &groups, batch);
                     for &node in batch {
                         let group = groups.of(node);
@@ -99,7 +102,7 @@ impl Owners {
                             if reached.insert(target) {
                                 groups.set(target, group);
                                 parents[target as usize] = node;
-                                next.push(target);
+                                frontier.push(target);
                             }
                         };
                         graph.strong(node).for_each(&mut reach);
@@ -110,8 +113,7 @@ impl Owners {
                         }
                     }
                 }
-                frontier.clear();
-                std::mem::swap(&mut frontier, &mut next);
+                frontier.done_with(piece);
             }
         }
         Self { groups, parents }
@@ -156,6 +158,38 @@ impl Owners {
                 }
                 all
             })
+    }
+}
+
+/// Nodes that were reached and not yet searched from, first in, first out. In pieces: a level can hold nearly every node, and
+/// what has been searched is of no use.
+#[derive(Default)]
+struct Frontier {
+    pieces: VecDeque<Vec<u32>>,
+    spare: Vec<u32>,
+}
+
+impl Frontier {
+    fn push(&mut self, node: u32) {
+        match self.pieces.back_mut() {
+            Some(last) if last.len() < FRONTIER_PIECE => last.push(node),
+            _ => {
+                let mut piece = std::mem::take(&mut self.spare);
+                piece.reserve_exact(FRONTIER_PIECE);
+                piece.push(node);
+                self.pieces.push_back(piece);
+            }
+        }
+    }
+
+    fn take(&mut self) -> Option<Vec<u32>> {
+        self.pieces.pop_front()
+    }
+
+    /// Its room is used again.
+    fn done_with(&mut self, mut piece: Vec<u32>) {
+        piece.clear();
+        self.spare = piece;
     }
 }
 

@@ -6,6 +6,9 @@
 //! pass over all edges. In a heap they are a fraction of the edges.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rayon::prelude::*;
 
 use crate::dominators::{Dominators, NONE};
 use crate::error::GraphError;
@@ -15,17 +18,18 @@ use crate::search::Search;
 
 /// Edges that are looked at together.
 const BATCH: usize = 256;
+/// Nodes whose edges are one piece of parallel work.
+const STRETCH: u32 = 1 << 16;
 /// Links that are followed beforehand.
 const STEPS: usize = 4;
 
 /// What is known of a vertex.
-#[derive(Clone, Copy)]
 struct Vertex {
     /// Parent in the walk; in the end the immediate dominator.
     above: u32,
     /// First the end of its later predecessors among those of all; their start when they have been gathered; then its
     /// semidominator.
-    mark: u32,
+    mark: AtomicU32,
 }
 
 /// A vertex of the linked forest. Both are read together, so they lie together.
@@ -51,7 +55,7 @@ pub(crate) struct SemiNca {
     number: Vec<u32>,
     vertices: Vec<Vertex>,
     /// The least predecessor with a smaller number; until there are links.
-    least: Vec<u32>,
+    least: Vec<AtomicU32>,
     links: Vec<Link>,
     /// Vertices from here on are done.
     done: u32,
@@ -67,11 +71,11 @@ impl SemiNca {
             .iter()
             .map(|above| Vertex {
                 above: *above,
-                mark: 0,
+                mark: AtomicU32::new(0),
             })
             .collect();
         // Who led to a vertex is one of them.
-        let least = parent;
+        let least = parent.into_iter().map(AtomicU32::new).collect();
         let mut number = vec![NONE; search.nodes as usize + search.groups as usize + 1];
         for (at, vertex) in (0u32..).zip(&order) {
             number[*vertex as usize] = at;
@@ -86,41 +90,34 @@ impl SemiNca {
         }
     }
 
-    /// Finds the least predecessor of each vertex and counts those with greater numbers; two threads, each for its half.
+    /// Finds the least predecessor of each vertex and counts those with greater numbers.
     pub(crate) fn count(&mut self, edges: &impl Edges) -> Result<(), GraphError> {
-        let half = self.done / 2;
-        let (low, high) = self.vertices.split_at_mut(half as usize);
-        let (low_least, high_least) = self.least.split_at_mut(half as usize);
         let pass = Pass {
             search: &self.search,
             number: &self.number,
             edges,
+            block: 0..self.done,
+            wanted: None,
         };
-        let count = |own: Range<u32>, vertices: &mut [Vertex], least: &mut [u32]| {
-            let mut total = 0u64;
-            pass.each(own.clone(), Which::All, |from, to| {
-                let at = (to - own.start) as usize;
-                if from < to {
-                    least[at] = least[at].min(from);
-                } else {
-                    vertices[at].mark = vertices[at].mark.saturating_add(1);
-                    total += 1;
-                }
-            });
-            total
-        };
-        let (a, b) = rayon::join(
-            || count(0..half, low, low_least),
-            || count(half..self.done, high, high_least),
-        );
+        let (vertices, least) = (&self.vertices, &self.least);
+        pass.each(|from, to| {
+            if from < to {
+                least[to as usize].fetch_min(from, Ordering::Relaxed);
+            } else {
+                vertices[to as usize].mark.fetch_add(1, Ordering::Relaxed);
+            }
+            true
+        });
         let max = u64::from(u32::MAX);
-        if a + b > max {
-            return Err(GraphError::TooManyEdges { edges: a + b, max });
-        }
-        let mut end = 0;
+        let mut end = 0u64;
         for vertex in &mut self.vertices {
-            end += vertex.mark;
-            vertex.mark = end;
+            let mark = vertex.mark.get_mut();
+            end += u64::from(*mark);
+            // What does not fit is an error just below.
+            *mark = end as u32;
+        }
+        if end > max {
+            return Err(GraphError::TooManyEdges { edges: end, max });
         }
         Ok(())
     }
@@ -128,59 +125,65 @@ impl SemiNca {
     /// The next vertices to solve: as many as have at most `room` predecessors, but one at least.
     pub(crate) fn next_block(&self, room: u64) -> Option<Range<u32>> {
         let last = self.done.checked_sub(1).filter(|last| *last > 0)?;
-        let end = self.vertices[last as usize].mark;
+        let mark = |vertex: &Vertex| vertex.mark.load(Ordering::Relaxed);
+        let end = mark(&self.vertices[last as usize]);
         let before = &self.vertices[..last as usize];
-        let before = before.partition_point(|vertex| u64::from(end - vertex.mark) > room);
+        let before = before.partition_point(|vertex| u64::from(end - mark(vertex)) > room);
         Some((before as u32 + 1).min(last)..self.done)
     }
 
-    /// Gathers the predecessors of a block; two threads, each for half of them.
+    /// Gathers the predecessors of a block.
     pub(crate) fn predecessors(
         &mut self,
         block: Range<u32>,
         edges: &impl Edges,
     ) -> Result<Predecessors, GraphError> {
-        let mark = |vertices: &[Vertex], at: u32| vertices[at as usize].mark;
-        let base = mark(&self.vertices, block.start - 1);
-        let total = mark(&self.vertices, block.end - 1) - base;
-        let own = &self.vertices[block.start as usize..block.end as usize];
-        let half = own.partition_point(|vertex| vertex.mark - base <= total / 2) as u32;
-        let half = block.start + half;
-        let half_mark = mark(&self.vertices, half - 1);
-        let mut numbers = vec![0u32; total as usize];
+        let mark = |at: u32| self.vertices[at as usize].mark.load(Ordering::Relaxed);
+        let base = mark(block.start - 1);
+        let total = mark(block.end - 1) - base;
+        let numbers: Vec<AtomicU32> = (0..total).map(|_| AtomicU32::new(0)).collect();
+        let whole = block == (1..self.vertices.len() as u32);
         let pass = Pass {
             search: &self.search,
             number: &self.number,
             edges,
+            wanted: (!whole).then(|| self.nodes_of(&block)),
+            block,
         };
-        let own = &mut self.vertices[block.start as usize..block.end as usize];
-        let (low, high) = own.split_at_mut((half - block.start) as usize);
-        let (low_numbers, high_numbers) = numbers.split_at_mut((half_mark - base) as usize);
+        let vertices = &self.vertices;
         // Filled from the back: each mark ends up at the start of its row.
-        let fill = |own: Range<u32>, vertices: &mut [Vertex], base: u32, numbers: &mut [u32]| {
-            let mut found = 0u64;
-            pass.each(own.clone(), Which::Later, |from, to| {
-                found += 1;
-                let vertex = &mut vertices[(to - own.start) as usize];
-                let slot = vertex.mark.wrapping_sub(base).wrapping_sub(1);
-                if let Some(number) = numbers.get_mut(slot as usize) {
-                    *number = from;
-                    vertex.mark -= 1;
-                }
-            });
-            found
-        };
-        let (a, b) = rayon::join(
-            || fill(block.start..half, low, base, low_numbers),
-            || fill(half..block.end, high, half_mark, high_numbers),
-        );
-        if a + b != u64::from(total) {
+        let found = pass.each(|from, to| {
+            if from < to {
+                return false;
+            }
+            let mark = vertices[to as usize].mark.fetch_sub(1, Ordering::Relaxed);
+            let slot = mark.wrapping_sub(base).wrapping_sub(1);
+            if let Some(number) = numbers.get(slot as usize) {
+                number.store(from, Ordering::Relaxed);
+            }
+            true
+        });
+        if found != u64::from(total) {
             return Err(GraphError::Unstable {
                 counted: total.into(),
-                found: a + b,
+                found,
             });
         }
-        Ok(Predecessors { base, numbers })
+        Ok(Predecessors {
+            base,
+            numbers: numbers.into_iter().map(AtomicU32::into_inner).collect(),
+        })
+    }
+
+    /// The nodes with these numbers. Most edges of a pass lead to others; a bit for each node tells, and bits lie near.
+    fn nodes_of(&self, block: &Range<u32>) -> NodeSet {
+        let mut nodes = NodeSet::new(self.search.nodes);
+        for (node, number) in (0..self.search.nodes).zip(&self.number) {
+            if block.contains(number) {
+                nodes.insert(node);
+            }
+        }
+        nodes
     }
 
     /// Finds the semidominators of a block: the last one that was not solved before.
@@ -190,8 +193,9 @@ impl SemiNca {
                 ancestor: vertex.above,
                 label,
             };
-            let least = std::mem::take(&mut self.least);
-            self.links = least.into_iter().zip(&self.vertices).map(link).collect();
+            let least = std::mem::take(&mut self.least).into_iter();
+            let least = least.map(AtomicU32::into_inner);
+            self.links = least.zip(&self.vertices).map(link).collect();
         }
         let Predecessors { base, numbers } = predecessors;
         let (links, mut stack) = (&mut self.links, Vec::new());
@@ -200,7 +204,8 @@ impl SemiNca {
         let mut touched = end;
         for w in block.clone().rev() {
             let vertex = &mut self.vertices[w as usize];
-            let start = (vertex.mark.saturating_sub(*base) as usize).min(end);
+            let mark = vertex.mark.get_mut();
+            let start = (mark.saturating_sub(*base) as usize).min(end);
             if start < touched {
                 let from = start.saturating_sub(BATCH);
                 touch(links, w + 1, &numbers[from..touched]);
@@ -210,7 +215,7 @@ impl SemiNca {
             for &v in &numbers[start..end] {
                 least = least.min(eval(v, w + 1, links, &mut stack));
             }
-            vertex.mark = least;
+            *mark = least;
             links[w as usize].label = least;
             end = start;
         }
@@ -221,8 +226,9 @@ impl SemiNca {
     pub(crate) fn finish(mut self) -> Dominators {
         self.links = Vec::new();
         for w in 1..self.vertices.len() {
-            let Vertex { mut above, mark } = self.vertices[w];
-            while above > mark {
+            let mut above = self.vertices[w].above;
+            let semidominator = *self.vertices[w].mark.get_mut();
+            while above > semidominator {
                 above = self.vertices[above as usize].above;
             }
             self.vertices[w].above = above;
@@ -243,69 +249,78 @@ impl SemiNca {
     }
 }
 
-/// Which predecessors a pass looks at.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Which {
-    All,
-    /// With greater numbers.
-    Later,
-}
-
-/// One pass over all edges.
+/// One pass over all edges, for the predecessors of a block of vertices.
 struct Pass<'a, E> {
     search: &'a Search,
     number: &'a [u32],
     edges: &'a E,
+    block: Range<u32>,
+    /// Nodes of the block, when there are others.
+    wanted: Option<NodeSet>,
 }
 
 impl<E: Edges> Pass<'_, E> {
-    /// Calls `visit` with the numbers of every predecessor of some vertices and of the vertex.
-    fn each(&self, own: Range<u32>, which: Which, mut visit: impl FnMut(u32, u32)) {
+    /// Calls `visit` with the number of each predecessor and of its vertex; stretches of nodes in parallel. How often it said yes.
+    fn each(&self, visit: impl Fn(u32, u32) -> bool + Sync) -> u64 {
         let search = self.search;
-        // Most edges of a pass lead to the vertices of others. A bit for each node tells, and bits lie near.
-        let mut wanted = NodeSet::new(search.nodes);
-        for (node, number) in (0..search.nodes).zip(self.number) {
-            if own.contains(number) {
-                wanted.insert(node);
-            }
-        }
+        let stretches = (0..search.nodes.div_ceil(STRETCH)).into_par_iter();
+        let strong: u64 = stretches
+            .with_max_len(1)
+            .map_init(
+                || Box::new(Batch::default()),
+                |batch, stretch| {
+                    let start = stretch * STRETCH;
+                    let nodes = start..start.saturating_add(STRETCH).min(search.nodes);
+                    self.edges.each_row(nodes, &mut |node, targets| {
+                        self.add(batch, node, targets.iter().copied(), &visit);
+                    });
+                    batch.flush(self.number, &visit);
+                    std::mem::take(&mut batch.counted)
+                },
+            )
+            .sum();
         let mut batch = Batch::default();
-        let mut add = |from: u32, rank: u32, to: u32| {
-            if !wanted.contains(to) {
-                return;
-            }
-            if batch.is_full() {
-                batch.flush(self.number, which, &mut visit);
-            }
-            batch.add(from, rank, to);
-        };
-        let of = |vertex: u32| {
-            let from = self.number[vertex as usize];
-            let ranks = search.rank_starts.iter().rev();
-            let rank = ranks.copied().find(|start| *start <= from);
-            (from, rank.unwrap_or(0))
-        };
-        let is_asked = |from: u32| from != NONE && (which == Which::All || from > own.start);
-        self.edges.each_row(0..search.nodes, &mut |node, targets| {
-            let (from, rank) = of(node);
-            if is_asked(from) {
-                targets.iter().for_each(|target| add(from, rank, *target));
-            }
-        });
         for edge in search.extra.all() {
-            let (from, rank) = of(edge.from);
-            if is_asked(from) && search.follow.follows(edge.class) {
-                add(from, rank, edge.to);
+            if search.follow.follows(edge.class) {
+                self.add(&mut batch, edge.from, [edge.to], &visit);
             }
         }
         for group in 0..search.groups {
-            let (from, rank) = of(search.nodes + group);
-            let held = search.held.by(group).iter();
-            if is_asked(from) {
-                held.for_each(|node| add(from, rank, *node));
+            let held = search.held.by(group).iter().copied();
+            self.add(&mut batch, search.nodes + group, held, &visit);
+        }
+        batch.flush(self.number, &visit);
+        strong + batch.counted
+    }
+
+    /// Edges from a node or group.
+    #[inline]
+    fn add(
+        &self,
+        batch: &mut Batch,
+        vertex: u32,
+        targets: impl IntoIterator<Item = u32>,
+        visit: &impl Fn(u32, u32) -> bool,
+    ) {
+        let from = self.number[vertex as usize];
+        // What leads into the block from before it was counted, and matters no more.
+        if from == NONE || (self.wanted.is_some() && from <= self.block.start) {
+            return;
+        }
+        let mut ranks = self.search.rank_starts.iter().rev().copied();
+        let rank = ranks.find(|start| *start <= from).unwrap_or(0);
+        for to in targets {
+            if self
+                .wanted
+                .as_ref()
+                .is_none_or(|wanted| wanted.contains(to))
+            {
+                if batch.is_full() {
+                    batch.flush(self.number, visit);
+                }
+                batch.add(from, rank, to);
             }
         }
-        batch.flush(self.number, which, &mut visit);
     }
 }
 
@@ -313,6 +328,8 @@ impl<E: Edges> Pass<'_, E> {
 /// edges of a large heap lead to what no cache holds.
 struct Batch {
     len: usize,
+    /// Edges to which the visitor said yes.
+    counted: u64,
     from: [u32; BATCH],
     /// First number of the rank of each `from`.
     rank: [u32; BATCH],
@@ -324,6 +341,7 @@ impl Default for Batch {
     fn default() -> Self {
         Self {
             len: 0,
+            counted: 0,
             from: [0; BATCH],
             rank: [0; BATCH],
             to: [0; BATCH],
@@ -346,7 +364,7 @@ impl Batch {
     }
 
     /// Visits what counts, and begins anew.
-    fn flush(&mut self, number: &[u32], which: Which, visit: &mut impl FnMut(u32, u32)) {
+    fn flush(&mut self, number: &[u32], visit: &impl Fn(u32, u32) -> bool) {
         for to in &mut self.to[..self.len] {
             *to = number[*to as usize];
         }
@@ -355,12 +373,11 @@ impl Batch {
             let (from, rank, to) = (self.from[at], self.rank[at], self.to[at]);
             self.from[kept] = from;
             self.to[kept] = to;
-            // What a lower rank reaches has a smaller number than everything of this one.
-            let counts = (to >= rank) & (to != from) & ((which == Which::All) | (from > to));
-            kept += usize::from(counts);
+            // What a lower rank reaches has a smaller number than everything of this one. What is not reached has none.
+            kept += usize::from((to >= rank) & (to != from) & (to != NONE));
         }
         for (from, to) in self.from.iter().zip(&self.to).take(kept) {
-            visit(*from, *to);
+            self.counted += u64::from(visit(*from, *to));
         }
         self.len = 0;
     }

@@ -16,6 +16,7 @@ const ROWS_A_LINE: usize = 1_000;
 pub fn serve() -> u8 {
     #[cfg(target_os = "linux")]
     super::program::take_name();
+    super::allocator::give_back_large_blocks();
     let mut text = String::new();
     if std::io::stdin()
         .lock()

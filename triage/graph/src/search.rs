@@ -112,8 +112,8 @@ impl Search {
     }
 
     /// Finds the immediate dominators: in further 16 bytes per reachable node and 4 per predecessor with a greater number, of which it holds at most
-    /// two per node and four million at once. When there are more, the graph goes first, and `again` is asked for its strong edges
-    /// several times.
+    /// two per node and four million at once. When there are more and the graph is not small beside them, it goes first, and
+    /// `again` is asked for its strong edges several times.
     ///
     /// # Errors
     /// [`GraphError::TooManyEdges`]; [`GraphError::Unstable`] when `again` does not give the same edges each time.
@@ -136,17 +136,25 @@ impl Search {
         again: &impl Edges,
         room: u64,
     ) -> Result<Dominators, GraphError> {
-        let mut graph = (self.cross_edges <= room).then_some(graph);
+        let rows = graph.borrow().rows().bytes() / size_of::<u32>() as u64;
+        // One pass uses the graph and lets it go. Where more are needed it stays as long as it is small beside what they gather.
+        let fits = self.cross_edges <= room;
+        let stays = !fits && rows <= room / 2;
+        let room = if stays { room - rows } else { room };
+        let mut graph = (fits || stays).then_some(graph);
         let mut work = SemiNca::new(self);
         match &graph {
             Some(graph) => work.count(graph.borrow().rows())?,
             None => work.count(again)?,
         }
         while let Some(block) = work.next_block(room) {
-            let predecessors = match graph.take() {
+            let predecessors = match &graph {
                 Some(graph) => work.predecessors(block.clone(), graph.borrow().rows())?,
                 None => work.predecessors(block.clone(), again)?,
             };
+            if fits || block.start <= 1 {
+                graph = None;
+            }
             work.semidominators(block, &predecessors);
         }
         Ok(work.finish())

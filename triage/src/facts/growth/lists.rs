@@ -194,6 +194,34 @@ impl Hash for Key<'_> {
     }
 }
 
+/// Keys in order, each once.
+#[derive(Default)]
+struct Keys<'s> {
+    keys: Vec<Key<'s>>,
+    places: HashMap<Key<'s>, usize>,
+}
+
+impl<'s> Keys<'s> {
+    fn of(keys: impl Iterator<Item = Key<'s>>) -> Self {
+        let mut own = Self::default();
+        for key in keys {
+            own.places.entry(key).or_insert_with(|| {
+                own.keys.push(key);
+                own.keys.len() - 1
+            });
+        }
+        own
+    }
+
+    /// The place of a key; asked for first at `expected`, since sheets list much in the same order.
+    fn find(&self, key: &Key<'_>, expected: usize) -> Option<usize> {
+        match self.keys.get(expected) {
+            Some(there) if there == key => Some(expected),
+            _ => self.places.get(key).copied(),
+        }
+    }
+}
+
 /// Something that grew in every step.
 struct Grown<'s> {
     newest: &'s Row,
@@ -240,22 +268,16 @@ impl Lane {
             return None;
         }
         let counted = rows.iter().filter(|row| self.value_of(row).is_some());
-        let mut places: HashMap<Key<'s>, usize> = HashMap::new();
-        let mut keys: Vec<Key<'s>> = Vec::new();
-        for key in counted.map(|row| self.key_of(row)) {
-            places.entry(key).or_insert_with(|| {
-                keys.push(key);
-                keys.len() - 1
-            });
-        }
-        let now = self.sums(newest, &places);
+        let mut keys = Keys::of(counted.map(|row| self.key_of(row)));
         // Values from now back to the first.
         let mut left: Vec<(Key<'s>, Vec<i64>)> = keys
-            .into_iter()
-            .zip(now.into_iter().map(|v| vec![v]))
+            .keys
+            .iter()
+            .copied()
+            .zip(self.sums(newest, &keys).into_iter().map(|v| vec![v]))
             .collect();
         for sheet in earlier.iter().rev() {
-            let before = self.sums(sheet, &places);
+            let before = self.sums(sheet, &keys);
             let n_before = left.len();
             left = left
                 .into_iter()
@@ -270,7 +292,7 @@ impl Lane {
                 break;
             }
             if left.len() < n_before {
-                places = left.iter().map(|(key, _)| *key).zip(0..).collect();
+                keys = Keys::of(left.iter().map(|(key, _)| *key));
             }
         }
         let moments = times(&sheets);
@@ -293,14 +315,13 @@ impl Lane {
 
     /// By how much each of `grown` grew from the first sheet to the newest, in the column of this lane; 0 when it did not.
     fn grown_bytes(&self, captures: &[&FactSheet], grown: &[Grown<'_>]) -> Vec<i64> {
-        let keys = grown.iter().map(|grown| self.key_of(grown.newest));
-        let places: HashMap<Key<'_>, usize> = keys.zip(0..).collect();
+        let keys = Keys::of(grown.iter().map(|grown| self.key_of(grown.newest)));
         let sheets = self.comparable(captures);
         match sheets.as_slice() {
             [first, .., newest] if !grown.is_empty() => self
-                .sums(first, &places)
+                .sums(first, &keys)
                 .into_iter()
-                .zip(self.sums(newest, &places))
+                .zip(self.sums(newest, &keys))
                 .map(|(first, now)| now.saturating_sub(first).max(0))
                 .collect(),
             _ => vec![0; grown.len()],
@@ -308,12 +329,16 @@ impl Lane {
     }
 
     /// The value of each key in one sheet; rows with the same key are added up.
-    fn sums(&self, sheet: &FactSheet, places: &HashMap<Key<'_>, usize>) -> Vec<i64> {
-        let mut sums: Vec<Option<i64>> = vec![None; places.len()];
+    fn sums(&self, sheet: &FactSheet, keys: &Keys<'_>) -> Vec<i64> {
+        let mut sums: Vec<Option<i64>> = vec![None; keys.keys.len()];
+        let mut expected = 0;
         for row in sheet.lists.get(self.list).into_iter().flatten() {
-            let place = places.get(&self.key_of(row));
-            if let (Some(place), Some(value)) = (place, self.value_of(row)) {
-                let sum = &mut sums[*place];
+            let Some(place) = keys.find(&self.key_of(row), expected) else {
+                continue;
+            };
+            expected = place + 1;
+            if let Some(value) = self.value_of(row) {
+                let sum = &mut sums[place];
                 *sum = Some(sum.unwrap_or(0).saturating_add(value));
             }
         }

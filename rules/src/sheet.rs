@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{self, SeqAccess, Visitor};
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Version of the meaning of [`FactSheet`]; moves when a fact changes its meaning.
@@ -80,6 +80,44 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 }
 
+/// A row that is read as a whole: columns are stored in order, so one look at each finds its place.
+struct ReadRow(Row);
+
+impl<'de> Deserialize<'de> for ReadRow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(RowVisitor)
+    }
+}
+
+struct RowVisitor;
+
+impl<'de> Visitor<'de> for RowVisitor {
+    type Value = ReadRow;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a row: columns with values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut columns: A) -> Result<ReadRow, A::Error> {
+        let mut row = Vec::with_capacity(12);
+        while let Some(column) = columns.next_entry::<String, Value>()? {
+            row.push(column);
+        }
+        Ok(ReadRow(row.into_iter().collect()))
+    }
+}
+
+fn read_lists<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, Vec<Row>>, D::Error> {
+    let lists = BTreeMap::<String, Vec<ReadRow>>::deserialize(deserializer)?;
+    let rows = |rows: Vec<ReadRow>| rows.into_iter().map(|row| row.0).collect();
+    Ok(lists
+        .into_iter()
+        .map(|(name, list)| (name, rows(list)))
+        .collect())
+}
+
 /// What is known about one capture.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -100,6 +138,7 @@ pub struct FactSheet {
     /// Scalar facts by vocabulary name. A fact that is missing here is unknown, never zero.
     pub facts: BTreeMap<String, Value>,
     /// List facts by vocabulary name; rows are ordered, the largest first, and bounded.
+    #[serde(deserialize_with = "read_lists")]
     pub lists: BTreeMap<String, Vec<Row>>,
     /// Why a fact is unknown, where that is known.
     pub unknown: BTreeMap<String, String>,

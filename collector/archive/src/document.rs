@@ -27,7 +27,9 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
         limit_bytes: MAX_JSON_BYTES,
     };
     let file = File::open(path).map_err(|e| ArchiveError::io("open", path, e))?;
-    let mut stored = Vec::new();
+    // A hint; the file may grow or shrink meanwhile.
+    let expected = file.metadata().map_or(0, |meta| meta.len());
+    let mut stored = Vec::with_capacity(expected.min(MAX_JSON_BYTES) as usize + 1);
     file.take(MAX_JSON_BYTES + 1)
         .read_to_end(&mut stored)
         .map_err(|e| ArchiveError::io("read", path, e))?;

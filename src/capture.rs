@@ -22,6 +22,7 @@ use leakhound_collector::seal::{self, Place, Request};
 use leakhound_collector::vigil;
 use leakhound_rules::units::{format_bytes, format_duration};
 use leakhound_rules::{Millis, RuleSet};
+use leakhound_triage::service_rules::ServiceRules;
 use leakhound_triage::worker;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,7 +71,7 @@ pub struct Args {
     /// Replace a file of that name.
     #[arg(long)]
     overwrite: bool,
-    /// Service to archive it under; default: the process's name.
+    /// Service to archive it under, and whose parameters of rules (`[service.rules.RULE]`) count; default: the process's name.
     #[arg(long)]
     service: Option<String>,
     /// What the dump holds.
@@ -113,7 +114,7 @@ pub struct Args {
     /// How to print the diagnosis.
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     format: OutputFormat,
-    /// The agent's configuration, for its archive and its `[capture]` limits.
+    /// The agent's configuration, for its archive, its `[capture]` limits and its rules.
     #[arg(long, value_name = "FILE", env = "LEAKHOUND_CONFIG")]
     config: Option<PathBuf>,
 }
@@ -342,15 +343,17 @@ impl Session<'_> {
             return Ok(Exit::Ok);
         }
         let triage = &self.config.triage;
-        let rules = open::rules(triage.rules.as_deref()).unwrap_or_else(|problem| {
-            eprintln!("warning: {problem}; the shipped rules are used");
-            RuleSet::shipped()
-        });
+        let rules = open::rules(triage.rules.as_deref())
+            .and_then(|rules| open::service_rules(rules, Some(&self.config)))
+            .unwrap_or_else(|problem| {
+                eprintln!("warning: {problem}; the shipped rules are used");
+                ServiceRules::from(RuleSet::shipped())
+            });
         let line = terminal::Line::start("reading the heap");
         let judged = worker::work(
             &self.archive,
             &bundle,
-            &rules,
+            rules.of(&request.service),
             &triage.limits(),
             &self.stopped,
             &mut |step| line.step(step),

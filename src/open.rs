@@ -39,10 +39,15 @@ impl ConfigArg {
     /// Reads it where there is one: an archive can be worked on where no agent is installed.
     pub fn load_if_there(&self) -> Result<Option<Config>, Failure> {
         // One that was named must be there.
-        if self.config == Path::new(DEFAULT_CONFIG) && !self.config.exists() {
+        if self.is_default() && !self.config.exists() {
             return Ok(None);
         }
         self.load().map(Some)
+    }
+
+    /// Nobody named one.
+    pub fn is_default(&self) -> bool {
+        self.config == Path::new(DEFAULT_CONFIG)
     }
 }
 

@@ -1,7 +1,8 @@
 //! `leakhound triage`: one dump, one diagnosis.
 
+use crate::config::Config;
 use crate::exit::{Exit, Failure, OrExit};
-use crate::open;
+use crate::open::{self, ConfigArg};
 use crate::terminal::{self, When};
 use anyhow::Context;
 use clap::ValueEnum;
@@ -22,7 +23,8 @@ use std::sync::atomic::AtomicBool;
 /// Diagnose a dump: who holds the memory, how sure, and what to do.
 ///
 /// FILE is a Linux core (createdump, gcore, the kernel, Leakhound), raw, zstd-compressed or sealed; a bundle folder; or a
-/// facts.json.zst whose dump is gone. Nothing else is needed: no runtime, no SOS, no symbols.
+/// facts.json.zst whose dump is gone. Nothing else is needed: no runtime, no SOS, no symbols. Where there is a configuration, its
+/// folder of rules counts, and the parameters that it has for the service (`[service.rules.RULE]`).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -42,12 +44,15 @@ pub struct Args {
     /// Earlier captures of the same service (dumps, bundles or sheets): shows what grew since.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     baseline: Vec<PathBuf>,
-    /// A folder of rules of your own; a rule with the id of a shipped one replaces it.
+    /// A folder of rules of your own; a rule with the id of a shipped one replaces it. Default: the folder that the configuration
+    /// names.
     #[arg(long, value_name = "DIR")]
     rules: Option<PathBuf>,
     /// Name of the service, when the dump has no capture.json beside it.
     #[arg(long)]
     service: Option<String>,
+    #[command(flatten)]
+    config: ConfigArg,
     /// Save the fact sheet to this file; it can be judged again without the dump.
     #[arg(long, value_name = "FILE")]
     sheet: Option<PathBuf>,
@@ -124,7 +129,9 @@ impl OutputFormat {
 /// Runs the subcommand.
 pub fn run(args: &Args) -> Result<Exit, Failure> {
     let limits = args.walk.limits()?;
-    let rules = open::rules(args.rules.as_deref())?;
+    let config = configuration(&args.config)?;
+    let rules = open::rules(open::rules_folder(args.rules.as_deref(), config.as_ref()))?;
+    let rules = open::service_rules(rules, config.as_ref())?;
     let cancel = open::cancel_on_signal();
     let watch = (&cancel, args.walk.progress);
 
@@ -147,7 +154,9 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
             .with_context(|| format!("cannot write {}", path.display()))
             .or_input()?;
     }
-    let judged = diagnose::diagnose(sheet, &earlier, &rules);
+    let service = args.service.as_ref().unwrap_or(&sheet.subject.service);
+    let rules = rules.of(service);
+    let judged = diagnose::diagnose(sheet, &earlier, rules);
     if !args.baseline.is_empty() && judged.sheet.get_int("growth.captures").is_none() {
         eprintln!(
             "No baseline is older than {}, so there is no growth to measure: were they swapped?",
@@ -156,6 +165,17 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     }
     print(&judged, args.format, args.output.as_deref())?;
     Ok(exit_of(&judged.diagnosis))
+}
+
+/// The agent's, if there is one. A dump can be diagnosed by somebody who may not read the configuration of this machine.
+fn configuration(named: &ConfigArg) -> Result<Option<Config>, Failure> {
+    match named.load_if_there() {
+        Err(problem) if named.is_default() => {
+            eprintln!("warning: {problem}; the diagnosis goes without it");
+            Ok(None)
+        }
+        config => config,
+    }
 }
 
 /// The exit code that a diagnosis means.

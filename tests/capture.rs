@@ -141,6 +141,25 @@ fn facts_are_a_bundle_without_a_dump_that_says_the_same() {
         heap["completeness"]["problems"]
     );
 
+    // What the configuration has for this service counts.
+    let config = folder.path().join("leakhound.toml");
+    let of_service = "[[service]]\nname = \"Shop.Pricing\"\nprocess = \"Shop.Pricing\"\n[service.rules.static-root]\n\
+                      floor = \"100 TB\"\nsmall = \"100 TB\"\n";
+    fs::write(&config, of_service).unwrap();
+    let config = config.display().to_string();
+    let lenient = leakhound(&[
+        "capture", &pid, "--kind", "facts", "--out", &out, "--format", "json", "--config", &config,
+    ]);
+    let lenient: Value = serde_json::from_slice(&lenient.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", text(&lenient.stderr)));
+    let rules = |d: &Value| -> Vec<String> {
+        let findings = d["findings"].as_array().unwrap().iter();
+        findings.map(|f| f["rule"].to_string()).collect()
+    };
+    let root = "\"static-root\"".to_owned();
+    assert!(rules(&heap).contains(&root), "{:?}", rules(&heap));
+    assert!(!rules(&lenient).contains(&root), "{:?}", rules(&lenient));
+
     // Everything else copes with a bundle that never had a dump.
     let key = format!(
         "{}/{}",

@@ -218,3 +218,55 @@ fn a_label_is_what_a_back_test_measures_against() {
     let text = said(&wrong);
     assert!(text.contains("[service.rules] of Shop.Cart"), "{text}");
 }
+
+#[test]
+fn a_dump_is_judged_by_what_the_configuration_says_of_its_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let sheet = serde_json::json!({
+        "schema": 2,
+        "subject": { "service": "Shop.Cart", "node": "n", "pid": 7 },
+        "facts": { "threadpool.queued": 6000, "memory.commit": 100_000_000 },
+    });
+    write("cart.json", &sheet.to_string());
+    let configure = |triage: &str, queued: &str| {
+        let text = format!(
+            "{triage}\n[[service]]\nname = \"Shop.Cart\"\nprocess = \"Shop.Cart\"\n\
+             [service.rules.threadpool-backlog]\nqueued = \"{queued}\"\n"
+        );
+        write("leakhound.toml", &text);
+    };
+    let triage = |more: &[&str]| {
+        let arguments = [&["triage", "cart.json"], more].concat();
+        let output = leakhound(folder.path(), &arguments);
+        (output.status.code(), said(&output))
+    };
+    let configured = ["--config", "leakhound.toml"];
+    configure("", "50_000");
+
+    let (code, text) = triage(&[]);
+    assert_eq!(code, Some(1), "{text}");
+    let (code, text) = triage(&configured);
+    assert_eq!(code, Some(0), "{text}");
+    // Another service has no parameters.
+    let (code, text) = triage(&[&configured[..], &["--service", "Shop.Pricing"]].concat());
+    assert_eq!(code, Some(1), "{text}");
+    // The folder of rules counts too.
+    std::fs::create_dir(folder.path().join("mine")).unwrap();
+    configure("[triage]\nrules = \"mine\"", "50_000");
+    write(
+        "mine/small.toml",
+        "id = \"small\"\ncategory = \"near-limit\"\nrole = \"symptom\"\ntitle = \"There is a commit\"\n\
+         when = \"memory.commit >= 1 MB\"\nculprit = \"the process\"\nmessage = \"{memory.commit} of it\"\n",
+    );
+    let (code, text) = triage(&configured);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("There is a commit"), "{text}");
+
+    configure("", "5 GB");
+    let (code, text) = triage(&configured);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("[service.rules] of Shop.Cart"), "{text}");
+    let (code, text) = triage(&["--config", "elsewhere.toml"]);
+    assert_eq!(code, Some(2), "{text}");
+}

@@ -306,6 +306,27 @@ fn two_thousand_threads_and_ten_thousand_mappings() {
     target.assert_runs();
 }
 
+#[test]
+fn views_that_a_process_does_not_hand_on_are_in_the_map_and_not_in_the_dump() {
+    let views = "import mmap,tempfile,time\nfile=tempfile.TemporaryFile()\nfile.truncate(4096)\n\
+        keep=[mmap.mmap(file.fileno(),4096,prot=mmap.PROT_READ) for _ in range(50)]\n\
+        for view in keep:\n view.madvise(mmap.MADV_DONTFORK)\n view[0]\n\
+        print('up',flush=True)\nwhile True:\n print('ok',flush=True)\n time.sleep(0.01)";
+    let mut target = Target::python(views);
+    let captured = snapshot(target.pid()).unwrap();
+    let entries = captured.maps.iter().map(|m| &m.entry);
+    let views = entries.filter(|e| e.perms == "r--s" && e.end - e.start == 4096);
+    assert!(views.count() >= 50, "{:?}", captured.maps);
+    let sorted = captured.maps.is_sorted_by_key(|m| m.entry.start);
+    assert!(sorted, "{:?}", captured.maps);
+    let said = captured.warnings.join("\n");
+    assert!(
+        said.contains("204800 bytes that the process marked"),
+        "{said}"
+    );
+    target.assert_runs();
+}
+
 /// Installs a filter that answers `clone` without CLONE_THREAD with `{answer}` and allows everything else.
 const FILTERED: &str = r"
 import ctypes, struct, threading, time

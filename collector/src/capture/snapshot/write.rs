@@ -22,11 +22,12 @@ pub(super) struct Copied<'a> {
     pub frozen: &'a Frozen,
     /// Notes of the target, its `auxv` included.
     pub notes: ProcessNotes,
-    /// Mappings of the copy, with the sizes that the target told.
+    /// Mappings of the target: those of the copy with the sizes that the target told, and those that it does not hand on.
     maps: Vec<Mapping>,
     /// Mappings of the copy, with the sizes of the copy.
     own_maps: Vec<Mapping>,
-    before: &'a [Mapping],
+    /// What the target does not hand on to copies.
+    withheld: Vec<&'a Mapping>,
 }
 
 impl Copied<'_> {
@@ -34,7 +35,7 @@ impl Copied<'_> {
     pub fn captured(&self, more_warnings: impl IntoIterator<Item = String>) -> Captured {
         let mut warnings = self.frozen.warnings.clone();
         warnings.extend(more_warnings);
-        warnings.extend(withheld(self.before, &self.own_maps));
+        warnings.extend(left_out(&self.withheld));
         Captured {
             pause: Some(self.frozen.pause),
             maps: self.maps.clone(),
@@ -173,15 +174,19 @@ fn look<'a>(
         what: "smaps of its copy",
         source,
     })?;
+    let withheld = withheld(before, &own_maps);
+    let mut maps = with_sizes(own_maps.clone(), before);
+    maps.extend(withheld.iter().map(|m| (*m).clone()));
+    maps.sort_by_key(|m| m.entry.start);
     Ok(Copied {
         frozen,
         notes: ProcessNotes {
             auxv: frozen.auxv.clone(),
             ..notes
         },
-        maps: with_sizes(own_maps.clone(), before),
+        maps,
         own_maps,
-        before,
+        withheld,
     })
 }
 
@@ -250,14 +255,57 @@ fn with_sizes(mut maps: Vec<Mapping>, before: &[Mapping]) -> Vec<Mapping> {
     maps
 }
 
-/// Memory that the process does not hand on to children (`MADV_DONTFORK`).
-fn withheld(before: &[Mapping], copied: &[Mapping]) -> Option<String> {
-    let bytes: u64 = before
-        .iter()
-        .filter(|m| m.dont_copy && m.entry.rss > 0)
-        .filter(|m| !copied.iter().any(|c| c.entry.start == m.entry.start))
-        .map(|m| m.entry.rss)
-        .sum();
+/// Memory that the process does not hand on to children (`MADV_DONTFORK`), such as each view of a mapped file that .NET makes.
+/// What lies where the copy has something was let go since.
+fn withheld<'a>(before: &'a [Mapping], copied: &[Mapping]) -> Vec<&'a Mapping> {
+    let is_free = |m: &Mapping| {
+        let next = copied.partition_point(|c| c.entry.end <= m.entry.start);
+        copied
+            .get(next)
+            .is_none_or(|c| m.entry.end <= c.entry.start)
+    };
+    let kept_back = before.iter().filter(|m| m.dont_copy);
+    kept_back.filter(|m| is_free(m)).collect()
+}
+
+/// What the dump lacks for that.
+fn left_out(withheld: &[&Mapping]) -> Option<String> {
+    let bytes: u64 = withheld.iter().map(|m| m.entry.rss).sum();
     (bytes > 0)
         .then(|| format!("{bytes} bytes that the process marked with MADV_DONTFORK were left out"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapping(start: u64, end: u64, dont_copy: bool) -> Mapping {
+        let mut mapping = Mapping {
+            dont_copy,
+            ..Mapping::default()
+        };
+        (mapping.entry.start, mapping.entry.end) = (start, end);
+        mapping.entry.rss = end - start;
+        mapping
+    }
+
+    #[test]
+    fn what_is_not_handed_on_is_told_unless_something_else_lies_there_now() {
+        let before = [
+            mapping(0x1000, 0x2000, false),
+            mapping(0x2000, 0x4000, true),
+            mapping(0x6000, 0x7000, true),
+            mapping(0x9000, 0xA000, true),
+        ];
+        let copied = [
+            mapping(0x1000, 0x2000, false),
+            mapping(0x6800, 0x8000, false),
+        ];
+        let starts = |of: &[&Mapping]| of.iter().map(|m| m.entry.start).collect::<Vec<_>>();
+        let withheld = withheld(&before, &copied);
+        assert_eq!(starts(&withheld), [0x2000, 0x9000]);
+        let warning = left_out(&withheld).unwrap_or_default();
+        assert!(warning.starts_with("12288 bytes"), "{warning}");
+        assert_eq!(left_out(&[]), None);
+    }
 }

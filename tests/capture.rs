@@ -142,13 +142,16 @@ fn facts_are_a_bundle_without_a_dump_that_says_the_same() {
     );
 
     // What the configuration has for this service counts.
-    let config = folder.path().join("leakhound.toml");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let config = elsewhere.path().join("leakhound.toml");
     let of_service = "[[service]]\nname = \"Shop.Pricing\"\nprocess = \"Shop.Pricing\"\n[service.rules.static-root]\n\
                       floor = \"100 TB\"\nsmall = \"100 TB\"\n";
     fs::write(&config, of_service).unwrap();
     let config = config.display().to_string();
+    let other = elsewhere.path().join("archive").display().to_string();
     let lenient = leakhound(&[
-        "capture", &pid, "--kind", "facts", "--out", &out, "--format", "json", "--config", &config,
+        "capture", &pid, "--kind", "facts", "--out", &other, "--format", "json", "--config",
+        &config,
     ]);
     let lenient: Value = serde_json::from_slice(&lenient.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", text(&lenient.stderr)));

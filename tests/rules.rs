@@ -257,7 +257,8 @@ fn a_dump_is_judged_by_what_the_configuration_says_of_its_service() {
     write(
         "mine/small.toml",
         "id = \"small\"\ncategory = \"near-limit\"\nrole = \"symptom\"\ntitle = \"There is a commit\"\n\
-         when = \"memory.commit >= 1 MB\"\nculprit = \"the process\"\nmessage = \"{memory.commit} of it\"\n",
+         when = \"memory.commit >= 1 MB\"\nculprit = \"the process\"\nmessage = \"{memory.commit} of it\"\n\
+         advice = [\"None\"]\n",
     );
     let (code, text) = triage(&configured);
     assert_eq!(code, Some(1), "{text}");

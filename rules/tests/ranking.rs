@@ -200,6 +200,8 @@ fn pins_are_blamed_for_the_holes_around_them() {
             ("heap.committed", "700 MB"),
             ("soh.committed", "650 MB"),
             ("soh.free", "400 MB"),
+            ("gen2.committed", "600 MB"),
+            ("gen2.free", "390 MB"),
             ("soh.pinned_free", "310 MB"),
             ("handles.pinned", "20_000"),
             ("handles.pinned_bytes", "20 MB"),

@@ -184,6 +184,8 @@ pub fn healthy() -> FactSheet {
             ("poh.used", "100 KB"),
             ("soh.committed", "220 MB"),
             ("soh.free", "8 MB"),
+            ("gen2.committed", "180 MB"),
+            ("gen2.free", "7 MB"),
             ("soh.pinned_free", "200 KB"),
             ("gc.in_progress", "false"),
             ("finalizer.registered", "2_400"),

@@ -311,24 +311,20 @@ fn long(all: &[Outcome], targets: &[Target]) -> String {
     text
 }
 
-/// A line for each wrong run, and why where that is known.
+/// A line for each service that is wrong somewhere: where, what was said there, and why, where that is known.
 fn wrong(outcomes: &[Outcome], reasons: &[Reason]) -> String {
-    let mut text = String::new();
+    let mut services: BTreeMap<&str, Vec<&Outcome>> = BTreeMap::new();
     for outcome in outcomes.iter().filter(|outcome| !outcome.is_right()) {
-        let found = match outcome.found.as_slice() {
-            [] => "nothing found".to_owned(),
-            found => found.join(", "),
-        };
-        let why = reasons
-            .iter()
-            .find(|reason| reason.service == outcome.service);
+        services.entry(&outcome.service).or_default().push(outcome);
+    }
+    let mut text = String::new();
+    for (service, runs) in services {
+        let why = reasons.iter().find(|reason| reason.service == service);
         let _ = writeln!(
             text,
-            "- {} on {}, {} GC: {} ({found}). {}",
-            outcome.service,
-            outcome.runtime,
-            outcome.collector,
-            outcome.verdict,
+            "- {service} on {}: {}. {}",
+            settings(&runs),
+            answers(&runs),
             why.map_or("Why is not known yet.", |reason| reason.why.trim()),
         );
     }
@@ -336,6 +332,36 @@ fn wrong(outcomes: &[Outcome], reasons: &[Reason]) -> String {
         text.push_str("Nothing of what was run.\n");
     }
     text
+}
+
+/// `3.1, 10 with workstation GC; 10 with server GC`.
+fn settings(runs: &[&Outcome]) -> String {
+    let under = |collector: &str| {
+        let of = runs.iter().filter(|run| run.collector == collector);
+        let runtimes: Vec<&str> = of.map(|run| run.runtime.as_str()).collect();
+        (!runtimes.is_empty()).then(|| format!("{} with {collector} GC", runtimes.join(", ")))
+    };
+    let settings: Vec<String> = ["workstation", "server"]
+        .into_iter()
+        .filter_map(under)
+        .collect();
+    settings.join("; ")
+}
+
+/// What was said, each answer once.
+fn answers(runs: &[&Outcome]) -> String {
+    let mut answers: Vec<String> = Vec::new();
+    for run in runs {
+        let found = match run.found.as_slice() {
+            [] => "nothing found".to_owned(),
+            found => found.join(", "),
+        };
+        let answer = format!("{} ({found})", run.verdict);
+        if !answers.contains(&answer) {
+            answers.push(answer);
+        }
+    }
+    answers.join(", or ")
 }
 
 fn cell(outcome: &Outcome) -> String {

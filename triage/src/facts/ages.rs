@@ -2,7 +2,7 @@
 
 use super::survey::Survey;
 use leakhound_clr::{MomentField, References, TypeId};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 
 /// Objects that are looked at for one collection: the first of a longer one have to speak for all.
 const VISITS: usize = 1 << 18;
@@ -72,21 +72,24 @@ impl<'s, 'a> Ages<'s, 'a> {
     pub fn of(&mut self, collection: u32) -> Option<Age> {
         let element = self.element_of(self.survey.objects.type_id(collection))?;
         let mut seen = HashSet::from([collection]);
-        let mut next = VecDeque::from([collection]);
+        let mut level = vec![collection];
         let mut age: Option<Age> = None;
-        while let Some(object) = next.pop_front() {
+        while !level.is_empty() {
             let mut reached = Vec::new();
-            self.references.each(object, |target| reached.push(target));
-            for reached in reached {
-                if seen.len() >= VISITS {
-                    return age;
-                }
-                if !seen.insert(reached) {
-                    continue;
-                }
-                if !self.is_element(self.survey.objects.type_id(reached), element) {
-                    next.push_back(reached);
-                } else if let Some((moment, field)) = self.moment(reached) {
+            for object in level.drain(..) {
+                self.references.each(object, |target| {
+                    if seen.len() < VISITS && seen.insert(target) {
+                        reached.push(target);
+                    }
+                });
+            }
+            // Objects are numbered as they lie in memory. A table of hashes leads all over the heap, and a compressed dump would be
+            // unpacked again and again for it.
+            reached.sort_unstable();
+            for object in reached {
+                if !self.is_element(self.survey.objects.type_id(object), element) {
+                    level.push(object);
+                } else if let Some((moment, field)) = self.moment(object) {
                     let age = age.get_or_insert(Age {
                         oldest_ms: moment,
                         newest_ms: moment,

@@ -162,6 +162,12 @@ impl RuleSet {
         }
     }
 
+    /// Whether some rule may ask for a list: its name stands in the text of one.
+    #[must_use]
+    pub fn may_ask_for(&self, list: &str) -> bool {
+        self.rules.iter().any(|rule| rule.text.contains(list))
+    }
+
     /// The same rules without some of them.
     #[must_use]
     pub fn without(&self, ids: &BTreeSet<String>) -> Self {

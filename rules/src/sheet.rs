@@ -1,10 +1,11 @@
 //! The fact sheet: everything a rule may ask about one capture, in one small, versioned document.
 
-use std::collections::BTreeMap;
-use std::fmt;
+mod part;
 
-use serde::de::{self, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
+
+pub use part::read_part;
+use serde::{Deserialize, Serialize};
 
 /// Version of the meaning of [`FactSheet`]; moves when a fact changes its meaning.
 ///
@@ -30,94 +31,6 @@ pub enum Value {
     Texts(Vec<String>),
 }
 
-/// By hand: a derived reader of an untagged enum copies every value before it looks at it, and a sheet is
-/// nothing but values.
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
-    }
-}
-
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number, a text, a list of texts, true or false")
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Int(value))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Int(i64::try_from(value).unwrap_or(i64::MAX)))
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Float(value))
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::Text(value.to_owned()))
-    }
-
-    fn visit_string<E: de::Error>(self, value: String) -> Result<Value, E> {
-        Ok(Value::Text(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut texts = Vec::new();
-        while let Some(text) = items.next_element()? {
-            texts.push(text);
-        }
-        Ok(Value::Texts(texts))
-    }
-}
-
-/// A row that is read as a whole: columns are stored in order, so one look at each finds its place.
-struct ReadRow(Row);
-
-impl<'de> Deserialize<'de> for ReadRow {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(RowVisitor)
-    }
-}
-
-struct RowVisitor;
-
-impl<'de> Visitor<'de> for RowVisitor {
-    type Value = ReadRow;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a row: columns with values")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut columns: A) -> Result<ReadRow, A::Error> {
-        let mut row = Vec::with_capacity(12);
-        while let Some(column) = columns.next_entry::<String, Value>()? {
-            row.push(column);
-        }
-        Ok(ReadRow(row.into_iter().collect()))
-    }
-}
-
-fn read_lists<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, Vec<Row>>, D::Error> {
-    let lists = BTreeMap::<String, Vec<ReadRow>>::deserialize(deserializer)?;
-    let rows = |rows: Vec<ReadRow>| rows.into_iter().map(|row| row.0).collect();
-    Ok(lists
-        .into_iter()
-        .map(|(name, list)| (name, rows(list)))
-        .collect())
-}
-
 /// What is known about one capture.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -138,7 +51,7 @@ pub struct FactSheet {
     /// Scalar facts by vocabulary name. A fact that is missing here is unknown, never zero.
     pub facts: BTreeMap<String, Value>,
     /// List facts by vocabulary name; rows are ordered, the largest first, and bounded.
-    #[serde(deserialize_with = "read_lists")]
+    #[serde(deserialize_with = "part::read_lists")]
     pub lists: BTreeMap<String, Vec<Row>>,
     /// Why a fact is unknown, where that is known.
     pub unknown: BTreeMap<String, String>,

@@ -111,7 +111,7 @@ pub fn backtest(
         };
         (Ok(tried), Some(sheet))
     };
-    history::each(archive, bundles, look, &mut |share, _| {
+    history::each(archive, bundles, &[before, after], look, &mut |share, _| {
         done(share);
         !stop.load(Ordering::Relaxed)
     })

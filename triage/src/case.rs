@@ -151,6 +151,14 @@ impl Case {
 /// # Errors
 /// It cannot be read, is too large, or is not a sheet.
 pub fn read_sheet(path: &Path) -> Result<FactSheet, CaseError> {
+    read_part(path, &|_| true)
+}
+
+/// As [`read_sheet`], with those of its lists alone that are wanted.
+pub(crate) fn read_part(
+    path: &Path,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<FactSheet, CaseError> {
     let bad = |reason: String| CaseError::BadSheet {
         path: path.to_owned(),
         reason,
@@ -166,8 +174,10 @@ pub fn read_sheet(path: &Path) -> Result<FactSheet, CaseError> {
             bytes.len()
         )));
     }
-    let mut sheet: FactSheet =
-        serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+    let mut reader = serde_json::Deserializer::from_slice(&bytes);
+    let sheet = leakhound_rules::sheet::read_part(&mut reader, wanted);
+    let sheet = sheet.and_then(|sheet| reader.end().map(|()| sheet));
+    let mut sheet = sheet.map_err(|error| bad(error.to_string()))?;
     if sheet.schema == 0 || sheet.schema > leakhound_rules::sheet::SHEET_SCHEMA {
         return Err(bad(format!(
             "its schema is {}, this version reads 1 to {}",

@@ -7,7 +7,7 @@
 pub(crate) mod history;
 mod said;
 
-use crate::case::Case;
+use crate::case::{Case, read_sheet};
 use crate::diagnose::{self, Judged};
 use crate::facts::growth;
 use crate::service_rules::ServiceRules;
@@ -104,6 +104,7 @@ pub fn rerun(
     history::each(
         archive,
         bundles,
+        &[rules],
         |capture| {
             let rules = rules.of(capture.bundle.id().service());
             judge_one(archive, capture, rules, options, &walking)
@@ -160,26 +161,42 @@ fn judge_one(
     let archived = bundle.read_bytes(DIAGNOSIS_FILE).ok();
     let before = archived.and_then(|json| Said::read(&json));
     let change = compare(before.as_ref(), &judged.diagnosis);
+    growth::erase(&mut judged.sheet);
     let stored = if options.write && (change.is_some() || walked) {
-        // Only what is stored needs a copy of every fact.
-        let whole = Judged {
-            diagnosis: leakhound_rules::judge(&judged.sheet, rules),
-            ..judged.clone()
-        };
-        worker::store(archive, bundle, &whole)
+        store(archive, bundle, &judged.sheet, walked, &earlier, rules)
     } else {
         Ok(())
     };
-    growth::erase(&mut judged.sheet);
     let outcome = match stored {
         Ok(()) => Outcome::Judged {
             key,
             change,
             walked,
         },
-        Err(error) => failed(error.to_string()),
+        Err(reason) => failed(reason),
     };
     (outcome, Some(judged.sheet))
+}
+
+/// Stores the diagnosis with every fact, also those for which no rule asks.
+fn store(
+    archive: &Archive,
+    bundle: &Bundle,
+    judged: &FactSheet,
+    walked: bool,
+    earlier: &[&FactSheet],
+    rules: &RuleSet,
+) -> Result<(), String> {
+    let whole = if walked {
+        judged.clone()
+    } else {
+        read_sheet(&bundle.path().join(SHEET_FILE)).map_err(|error| error.to_string())?
+    };
+    let mut sheet = whole;
+    growth::write(earlier, &mut sheet);
+    let diagnosis = leakhound_rules::judge(&sheet, rules);
+    let judged = Judged { sheet, diagnosis };
+    worker::store(archive, bundle, &judged).map_err(|error| error.to_string())
 }
 
 /// Walks the dump of a bundle again.
@@ -230,7 +247,6 @@ pub fn compare(before: Option<&Said>, after: &Diagnosis) -> Option<Change> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::case::read_sheet;
     use crate::diagnose::{diagnose, earlier_sheets};
     use leakhound_archive::{Filter, Manifest};
     use leakhound_rules::{Row, Value};

@@ -1,7 +1,8 @@
 //! The rules of each service: the shared ones, with its own parameters (`[service.rules.…]`) where it has any.
 
+use leakhound_rules::vocabulary::LISTS;
 use leakhound_rules::{Diagnostic, Overrides, RuleSet};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Parameters of rules: rule, then name and value.
 pub type Parameters = BTreeMap<String, Overrides>;
@@ -45,6 +46,12 @@ impl ServiceRules {
     #[must_use]
     pub fn of(&self, service: &str) -> &RuleSet {
         self.own.get(service).unwrap_or(&self.shared)
+    }
+
+    /// Lists of a sheet for which some rule may ask. Parameters change values, not what is asked.
+    pub(crate) fn lists(&self) -> BTreeSet<&'static str> {
+        let asked = LISTS.iter().map(|list| list.name);
+        asked.filter(|list| self.shared.may_ask_for(list)).collect()
     }
 }
 

@@ -52,6 +52,11 @@ pub fn write(earlier: &[impl Borrow<FactSheet>], sheet: &mut FactSheet) {
     sheet.unknown.extend(added.unknown);
 }
 
+/// Whether growth looks at a list of the sheets that it compares.
+pub fn compares(list: &str) -> bool {
+    lists::compares(list)
+}
+
 /// Takes out again what [`write()`] added.
 pub fn erase(sheet: &mut FactSheet) {
     let is_growth = |name: &str| name.starts_with("growth.") || name.starts_with("growing_");

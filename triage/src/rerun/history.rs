@@ -3,8 +3,10 @@
 //! The captures of one process lie beside each other and are looked at in order, so that a sheet that growth looks back on is read
 //! once, not once for each capture after it.
 
-use crate::case::read_sheet;
+use crate::case::read_part;
 use crate::diagnose::{self, LOOK_BACK};
+use crate::facts::growth;
+use crate::service_rules::ServiceRules;
 use leakhound_archive::bundle::SHEET_FILE;
 use leakhound_archive::{Archive, Bundle};
 use leakhound_rules::FactSheet;
@@ -23,27 +25,30 @@ type Piece = Vec<(Bundle, Option<usize>)>;
 pub(crate) struct Capture<'c> {
     /// Its bundle.
     pub bundle: &'c Bundle,
-    /// Its sheet, without growth; or why there is none.
+    /// Its sheet, without growth and with the lists alone for which growth or the rules ask; or why there is none.
     pub sheet: Result<FactSheet, String>,
     /// Sheets of the same process before it, oldest first.
     pub earlier: Vec<&'c FactSheet>,
 }
 
-/// Looks at every bundle; results are in the order given. `look` gives the sheet back, without growth, for those that come after.
+/// Looks at every bundle with `rules`; results are in the order given. `look` gives the sheet back, without growth, for those that come after.
 /// `done` hears of the share that is done, and of what is new; when it returns false, no more are looked at.
 pub(crate) fn each<T: Send>(
     archive: &Archive,
     bundles: &[Bundle],
+    rules: &[&ServiceRules],
     look: impl Fn(Capture<'_>) -> (T, Option<FactSheet>) + Sync,
     done: &mut dyn FnMut(f64, &[T]) -> bool,
 ) -> Vec<T> {
+    let asked: BTreeSet<&str> = rules.iter().flat_map(|rules| rules.lists()).collect();
+    let wanted = |list: &str| asked.contains(list) || growth::compares(list);
     let pieces = pieces(archive, bundles);
     let mut results: BTreeMap<usize, T> = BTreeMap::new();
     let mut looked_at = 0;
     for part in pieces.chunks(PROGRESS_STEP) {
         let found: Vec<Vec<(usize, T)>> = part
             .par_iter()
-            .map(|piece| look_through(piece, &look))
+            .map(|piece| look_through(piece, &wanted, &look))
             .collect();
         let (places, found): (Vec<usize>, Vec<T>) = found.into_iter().flatten().unzip();
         looked_at += found.len();
@@ -104,6 +109,7 @@ fn pieces(archive: &Archive, bundles: &[Bundle]) -> Vec<Piece> {
 
 fn look_through<T>(
     piece: &[(Bundle, Option<usize>)],
+    wanted: &dyn Fn(&str) -> bool,
     look: &impl Fn(Capture<'_>) -> (T, Option<FactSheet>),
 ) -> Vec<(usize, T)> {
     let mut before: VecDeque<FactSheet> = VecDeque::new();
@@ -111,7 +117,7 @@ fn look_through<T>(
     let skipped = first.unwrap_or(piece.len()).saturating_sub(LOOK_BACK);
     let mut results = Vec::new();
     for (bundle, place) in &piece[skipped..] {
-        let sheet = sheet_of(bundle);
+        let sheet = sheet_of(bundle, wanted);
         let sheet = match (place, sheet) {
             (None, Ok(sheet)) => Some(sheet),
             (None, Err(reason)) => {
@@ -144,9 +150,9 @@ fn look_through<T>(
     results
 }
 
-fn sheet_of(bundle: &Bundle) -> Result<FactSheet, String> {
+fn sheet_of(bundle: &Bundle, wanted: &dyn Fn(&str) -> bool) -> Result<FactSheet, String> {
     if !bundle.has(SHEET_FILE) {
         return Err("it has no fact sheet; `leakhound triage` on its dump makes one".to_owned());
     }
-    read_sheet(&bundle.path().join(SHEET_FILE)).map_err(|error| error.to_string())
+    read_part(&bundle.path().join(SHEET_FILE), wanted).map_err(|error| error.to_string())
 }

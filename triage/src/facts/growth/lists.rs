@@ -74,6 +74,12 @@ const SHAPES: &[(&str, &str, &[&str], &str)] = &[
     ("load context", "load_contexts", &["type"], ""),
 ];
 
+/// Whether growth looks at a list.
+pub(super) fn compares(list: &str) -> bool {
+    let lanes = [STATICS.list, TYPES.list, PLACES.list];
+    lanes.contains(&list) || SHAPES.iter().any(|(_, shape, ..)| *shape == list)
+}
+
 /// Writes the lists `growing_*`; a list that no two captures have is left out.
 pub(super) fn write(captures: &[&FactSheet], added: &mut FactSheet) {
     let lanes = [

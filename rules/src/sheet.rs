@@ -32,8 +32,7 @@ pub enum Value {
 }
 
 /// What is known about one capture.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct FactSheet {
     /// [`SHEET_SCHEMA`] of the writer.
     pub schema: u32,
@@ -51,7 +50,6 @@ pub struct FactSheet {
     /// Scalar facts by vocabulary name. A fact that is missing here is unknown, never zero.
     pub facts: BTreeMap<String, Value>,
     /// List facts by vocabulary name; rows are ordered, the largest first, and bounded.
-    #[serde(deserialize_with = "part::read_lists")]
     pub lists: BTreeMap<String, Vec<Row>>,
     /// Why a fact is unknown, where that is known.
     pub unknown: BTreeMap<String, String>,

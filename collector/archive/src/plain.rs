@@ -23,7 +23,12 @@ pub fn recut(file: &dyn ReadAt, options: &OpenOptions) -> io::Result<SealedFile>
         bytes: Vec::new(),
         limit: options.recut_stored_bytes,
     };
-    let mut writer = SealWriter::new(memory, &SealOptions::default())?;
+    // Read once and thrown away: speed counts, not room.
+    let seal = SealOptions {
+        level: 1,
+        ..SealOptions::default()
+    };
+    let mut writer = SealWriter::new(memory, &seal)?;
     let mut chunk = vec![0u8; 256 << 10];
     let mut raw_bytes = 0u64;
     loop {

@@ -27,24 +27,52 @@ impl<'de> Visitor<'de> for SheetVisitor<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<FactSheet, A::Error> {
-        let mut sheet = FactSheet::default();
+        // Taken apart and put together again, so that a new field is not forgotten here.
+        let FactSheet {
+            mut schema,
+            mut tool,
+            mut vocabulary,
+            mut subject,
+            mut runtime,
+            mut completeness,
+            mut facts,
+            mut lists,
+            mut unknown,
+        } = FactSheet::default();
         while let Some(field) = fields.next_key::<String>()? {
             match field.as_str() {
-                "schema" => sheet.schema = fields.next_value()?,
-                "tool" => sheet.tool = fields.next_value()?,
-                "vocabulary" => sheet.vocabulary = fields.next_value()?,
-                "subject" => sheet.subject = fields.next_value()?,
-                "runtime" => sheet.runtime = fields.next_value()?,
-                "completeness" => sheet.completeness = fields.next_value()?,
-                "facts" => sheet.facts = fields.next_value()?,
-                "lists" => sheet.lists = fields.next_value_seed(Lists(self.0))?,
-                "unknown" => sheet.unknown = fields.next_value()?,
+                "schema" => schema = fields.next_value()?,
+                "tool" => tool = fields.next_value()?,
+                "vocabulary" => vocabulary = fields.next_value()?,
+                "subject" => subject = fields.next_value()?,
+                "runtime" => runtime = fields.next_value()?,
+                "completeness" => completeness = fields.next_value()?,
+                "facts" => facts = fields.next_value()?,
+                "lists" => lists = fields.next_value_seed(Lists(self.0))?,
+                "unknown" => unknown = fields.next_value()?,
                 _ => {
                     fields.next_value::<IgnoredAny>()?;
                 }
             }
         }
-        Ok(sheet)
+        Ok(FactSheet {
+            schema,
+            tool,
+            vocabulary,
+            subject,
+            runtime,
+            completeness,
+            facts,
+            lists,
+            unknown,
+        })
+    }
+}
+
+/// The whole sheet.
+impl<'de> Deserialize<'de> for FactSheet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_part(deserializer, &|_| true)
     }
 }
 
@@ -78,13 +106,6 @@ impl<'de> Visitor<'de> for Lists<'_> {
         }
         Ok(kept)
     }
-}
-
-/// All lists.
-pub(super) fn read_lists<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, Vec<Row>>, D::Error> {
-    Lists(&|_| true).deserialize(deserializer)
 }
 
 /// A row that is read as a whole: columns are stored in order, so one look at each finds its place.

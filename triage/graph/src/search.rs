@@ -111,8 +111,8 @@ impl Search {
         })
     }
 
-    /// Finds the immediate dominators: in further 16 bytes per reachable node and 4 per predecessor with a greater number, of which it holds at most
-    /// two per node and four million at once. When there are more and the graph is not small beside them, it goes first, and
+    /// Finds the immediate dominators: in further 16 bytes per reachable node and 4 per predecessor with a greater number, of
+    /// which it holds at most two per node and four million at once. When there are more and the graph is not small beside them, it goes first, and
     /// `again` is asked for its strong edges several times.
     ///
     /// # Errors

@@ -156,3 +156,87 @@ fn sheet_of(bundle: &Bundle, wanted: &dyn Fn(&str) -> bool) -> Result<FactSheet,
     }
     read_part(&bundle.path().join(SHEET_FILE), wanted).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use leakhound_archive::{Filter, Manifest};
+    use leakhound_rules::vocabulary::{FACTS, Kind, LISTS, Scope};
+    use leakhound_rules::{RuleSet, Value};
+
+    /// A sheet in which every fact and every list stands, numbers `times` as large as the first time.
+    fn everything(times: i64) -> FactSheet {
+        let value = |kind: Kind, row: i64| match kind {
+            Kind::Bytes | Kind::Count | Kind::Duration => Value::Int(times * 1_000_000_000 / row),
+            Kind::Ratio => Value::Float(0.9),
+            Kind::BytesPerHour | Kind::CountPerHour => Value::Float(1e9),
+            Kind::Bool => Value::Bool(row % 2 == 0),
+            Kind::Text => Value::Text(format!("Shop.Part{row}")),
+            Kind::Texts => Value::Texts(vec!["Shop.Root".to_owned(), format!("Shop.Part{row}")]),
+        };
+        let mut sheet = FactSheet {
+            schema: leakhound_rules::sheet::SHEET_SCHEMA,
+            ..FactSheet::default()
+        };
+        sheet.subject.service = "Shop.Cart".to_owned();
+        sheet.subject.node = "node-1".to_owned();
+        sheet.subject.pid = 7;
+        sheet.subject.captured_at_ms = Some(1_790_000_000_000 + times * 3_600_000);
+        for fact in FACTS.iter().filter(|fact| fact.scope != Scope::Growth) {
+            sheet
+                .facts
+                .insert(fact.name.to_owned(), value(fact.kind, 1));
+        }
+        for list in LISTS.iter().filter(|list| list.scope != Scope::Growth) {
+            let row = |row| {
+                let columns = list.columns.iter();
+                columns
+                    .map(|(name, kind, _)| ((*name).to_owned(), value(*kind, row)))
+                    .collect()
+            };
+            sheet
+                .lists
+                .insert(list.name.to_owned(), (1..=3).map(row).collect());
+        }
+        sheet
+    }
+
+    #[test]
+    fn what_is_stepped_over_changes_no_judgement() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = Archive::open_or_create(folder.path()).unwrap();
+        let sheets = [everything(1), everything(2)];
+        for sheet in &sheets {
+            let subject = &sheet.subject;
+            let at = jiff::Timestamp::from_millisecond(subject.captured_at_ms.unwrap()).unwrap();
+            let writer = archive.begin(&subject.service, at, &subject.node, subject.pid);
+            let writer = writer.unwrap();
+            let json = serde_json::to_vec(sheet).unwrap();
+            writer.put(SHEET_FILE, &json).unwrap();
+            writer.seal(Manifest::default()).unwrap();
+        }
+        let bundles = archive.list(&Filter::default()).unwrap().bundles;
+        let rules = RuleSet::shipped();
+        let judged = each(
+            &archive,
+            &bundles,
+            &[&ServiceRules::from(rules.clone())],
+            |capture| {
+                let sheet = capture.sheet.unwrap();
+                let n_lists = sheet.lists.len();
+                let judged = diagnose::assess(sheet, &capture.earlier, &rules);
+                let mut sheet = judged.sheet;
+                growth::erase(&mut sheet);
+                ((judged.diagnosis, n_lists), Some(sheet))
+            },
+            &mut |_, _| true,
+        );
+        for (at, (diagnosis, n_lists)) in judged.iter().enumerate() {
+            assert!(*n_lists < sheets[at].lists.len(), "{n_lists}");
+            let whole = diagnose::assess(sheets[at].clone(), &sheets[..at], &rules);
+            assert!(whole.diagnosis.findings.len() > 20);
+            assert_eq!(*diagnosis, whole.diagnosis);
+        }
+    }
+}

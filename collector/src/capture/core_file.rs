@@ -173,7 +173,7 @@ fn file_note(maps: &[Mapping]) -> Vec<u8> {
 pub struct Layout {
     /// Everything before the first segment.
     pub head: Vec<u8>,
-    /// Segments (indices into the plan) in file order: those of the stopped process first.
+    /// Segments (indices into the plan) in file order: shared memory, the rest of what the process holds, files.
     pub order: Vec<usize>,
     /// Bytes of the whole file.
     pub total_bytes: u64,
@@ -190,8 +190,7 @@ pub fn layout(plan: &Plan, notes: &[u8]) -> io::Result<Layout> {
     let notes_at = sections_at + if extended { SHDR_BYTES } else { 0 };
     let data_at = (notes_at + notes.len() as u64).next_multiple_of(PAGE);
 
-    let mut order: Vec<usize> = (0..plan.segments.len()).collect();
-    order.sort_by_key(|i| plan.segments[*i].is_deferred());
+    let order = plan.order();
     let mut offsets = vec![0; plan.segments.len()];
     let mut at = data_at;
     for index in &order {

@@ -1,7 +1,8 @@
 //! What goes into a core, where each byte comes from, and in which order it is written.
 //!
 //! The order is what keeps the pause short: everything that only the stopped process knows comes first in
-//! the file; what lies unchanged in files on disk is copied after the process runs again.
+//! the file; what lies unchanged in files on disk is copied after the process runs again. Before all comes memory that is shared:
+//! the copy of a snapshot does not hold it still, and .NET keeps its types in such memory (`memfd:doublemapper`, from .NET 7 on).
 
 use super::Content;
 use crate::proc_maps::Mapping;
@@ -58,6 +59,8 @@ pub struct Segment {
     pub end: u64,
     /// `PF_*` flags.
     pub flags: u32,
+    /// Memory that others write too. A copy made by `fork` does not hold it still, so it is read first.
+    pub shared: bool,
     /// Pieces, without gaps; empty when nothing of it is in the file.
     pub pieces: Vec<Piece>,
 }
@@ -88,6 +91,17 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Segments (indices) in the order in which they are written.
+    #[must_use]
+    pub fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.segments.len()).collect();
+        order.sort_by_key(|at| {
+            let segment = &self.segments[*at];
+            (segment.is_deferred(), !segment.shared)
+        });
+        order
+    }
+
     /// Bytes of all pieces whose source fits.
     #[must_use]
     pub fn bytes(&self, of: impl Fn(Source) -> bool) -> u64 {
@@ -229,7 +243,7 @@ pub fn plan(
         let flags = u32::from(mapping.executable())
             | u32::from(mapping.writable()) << 1
             | u32::from(mapping.readable()) << 2;
-        segments_of(&pieces, flags, &mut plan.segments);
+        segments_of(&pieces, flags, mapping.shared(), &mut plan.segments);
     }
     if withheld > 0 {
         plan.warnings.push(format!(
@@ -369,7 +383,7 @@ fn keep_needed(pieces: Vec<Piece>, needed: &[Range<u64>]) -> Vec<Piece> {
 }
 
 /// One segment per run of pieces that are written at the same time.
-fn segments_of(pieces: &[Piece], flags: u32, out: &mut Vec<Segment>) {
+fn segments_of(pieces: &[Piece], flags: u32, shared: bool, out: &mut Vec<Segment>) {
     let first = out.len();
     for piece in pieces {
         let moment = |p: &Piece| match p.source {
@@ -397,6 +411,7 @@ fn segments_of(pieces: &[Piece], flags: u32, out: &mut Vec<Segment>) {
                 start: piece.start,
                 end: piece.end,
                 flags,
+                shared,
                 pieces: if piece.source == Source::Absent {
                     Vec::new()
                 } else {
@@ -490,6 +505,25 @@ mod tests {
             })
             .collect();
         assert_eq!(shape, [(5, 4, true), (2, 1, false)]);
+    }
+
+    #[test]
+    fn what_others_may_change_is_read_first_and_files_last() {
+        let types = "/memfd:doublemapper (deleted)";
+        let maps = [
+            mapping("r--p", 4, "/app/Shop.dll", 0),
+            mapping("rw-p", 4, "", PAGE),
+            mapping("rw-s", 4, types, PAGE),
+        ];
+        let states = vec![PRESENT; 4];
+        let mut pages = Fixed(states.iter().map(|_| PRESENT | FILE_PAGE).collect());
+        let files = plan(&maps[..1], Content::Heap, None, &mut pages);
+        let rest = plan(&maps[1..], Content::Heap, None, &mut Fixed(states));
+        let both = Plan {
+            segments: files.segments.into_iter().chain(rest.segments).collect(),
+            ..Plan::default()
+        };
+        assert_eq!(both.order(), [2, 1, 0]);
     }
 
     #[test]

@@ -13,8 +13,6 @@ use crate::semi_nca::SemiNca;
 
 /// Nodes with more edges keep their place while what is below them is searched; others look for it again.
 const LONG: usize = 256;
-/// Vertices on the way back whose rows are read beforehand.
-const AHEAD: u32 = 4;
 /// Predecessors that are held at once, for each node and besides.
 const ROOM_PER_NODE: u64 = 2;
 const ROOM: u64 = 4 << 20;
@@ -213,20 +211,8 @@ impl<'g> Walk<'g> {
                     self.visited.insert(next);
                     at = self.enter(next, at);
                 }
-                None => {
-                    at = self.parent[at as usize];
-                    self.touch_before(at);
-                }
+                None => at = self.parent[at as usize],
             }
-        }
-    }
-
-    /// On the way back the next vertices are known: mostly those that were entered just before.
-    #[inline]
-    fn touch_before(&self, number: u32) {
-        let node = self.order[number.saturating_sub(AHEAD) as usize];
-        if node < self.graph.nodes() {
-            std::hint::black_box(self.graph.rows().touch(node));
         }
     }
 

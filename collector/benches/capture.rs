@@ -3,8 +3,8 @@
 //! `cargo bench -p leakhound-collector --bench capture [MEGABYTES [RUNS]]`; 700 MB, three runs. The pause is told by three
 //! witnesses: the method itself, the state of the main thread as seen from outside, and a thread inside the service that looks at
 //! the clock each millisecond and keeps the longest gap (which a busy machine makes longer). Time runs from the wish to the sealed
-//! bundle; for the others to the end of zstd. Every figure is the median of the runs. Below each kind stands what it is in
-//! parts of createdump, and of gcore.
+//! bundle; for the others to the end of zstd. Methods take turns, and every figure is the median of the runs. Below each kind
+//! stands what it is in parts of createdump, and of gcore, in the same turn.
 
 use leakhound_archive::Archive;
 use leakhound_collector::capture::Cancel;
@@ -25,6 +25,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 #[derive(Debug, Clone)]
 struct Row {
     name: String,
+    /// As the method says; createdump and gcore say nothing.
     told_ms: Option<f64>,
     outside_ms: f64,
     inside_ms: f64,
@@ -56,55 +57,89 @@ fn main() -> Result<()> {
         "", "pause ms", "outside", "inside", "total ms", "raw MB", "stored MB"
     );
     for kind in [Kind::Heap, Kind::Full] {
-        let mut ours = Vec::new();
-        for method in [MethodChoice::Snapshot, MethodChoice::StopAndStream] {
-            let row = median(runs, || sealed(&mut service, kind, method))?;
-            print(&row);
-            ours.push(row);
-        }
-        let mut theirs = vec![median(runs, || createdump(&mut service, &root, kind))?];
-        // It has no option for the heap alone.
-        if kind == Kind::Full {
-            match median(runs, || gcore(&mut service)) {
-                Ok(row) => theirs.push(row),
-                Err(error) => println!("gcore full: {error} (apt-get install gdb)"),
-            }
-        }
-        theirs.iter().for_each(print);
-        for (our, their) in ours.iter().flat_map(|o| theirs.iter().map(move |t| (o, t))) {
-            println!(
-                "  {} against {}: stopped 1/{:.0} as long (inside), 1/{:.0} (outside); sealed {:.1} x as fast; {:.2} x the size",
-                our.name,
-                their.name,
-                their.inside_ms / our.inside_ms,
-                their.outside_ms / our.told_ms.unwrap_or(our.outside_ms),
-                their.total_ms / our.total_ms,
-                our.stored_mb / their.stored_mb,
-            );
-        }
+        let rounds = (0..runs)
+            .map(|_| round(&mut service, &root, kind))
+            .collect::<Result<Vec<Round>>>()?;
+        report(&rounds);
     }
     service.quit()?;
     Ok(())
 }
 
-/// The middle one of several runs, figure by figure.
-fn median(runs: u64, mut run: impl FnMut() -> Result<Row>) -> Result<Row> {
-    let rows = (0..runs).map(|_| run()).collect::<Result<Vec<Row>>>()?;
-    let middle = |figure: &dyn Fn(&Row) -> f64| {
-        let mut all: Vec<f64> = rows.iter().map(figure).collect();
-        all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
+/// Each method once, one after the other: a machine that shares its host is faster in one minute than in the next.
+#[derive(Debug)]
+struct Round {
+    ours: Vec<Row>,
+    theirs: Vec<Row>,
+}
+
+fn round(service: &mut Service, root: &DotnetRoot, kind: Kind) -> Result<Round> {
+    let ours = [MethodChoice::Snapshot, MethodChoice::StopAndStream]
+        .into_iter()
+        .map(|method| sealed(service, kind, method))
+        .collect::<Result<_>>()?;
+    let mut theirs = vec![createdump(service, root, kind)?];
+    // It has no option for the heap alone.
+    if kind == Kind::Full {
+        match gcore(service) {
+            Ok(row) => theirs.push(row),
+            Err(error) => println!("gcore full: {error} (apt-get install gdb)"),
+        }
+    }
+    Ok(Round { ours, theirs })
+}
+
+/// The median of each figure, and of what each of ours is in parts of each of theirs in the same round.
+fn report(rounds: &[Round]) {
+    let Some(first) = rounds.first() else { return };
+    let middle_row = |row: &dyn Fn(&Round) -> Option<&Row>| {
+        let rows: Vec<&Row> = rounds.iter().filter_map(row).collect();
+        let middle = |figure: &dyn Fn(&Row) -> f64| median(rows.iter().map(|row| figure(row)));
+        rows.first().map(|first| Row {
+            name: first.name.clone(),
+            told_ms: first.told_ms.map(|_| middle(&|r| r.told_ms.unwrap_or(0.0))),
+            outside_ms: middle(&|r| r.outside_ms),
+            inside_ms: middle(&|r| r.inside_ms),
+            total_ms: middle(&|r| r.total_ms),
+            raw_mb: middle(&|r| r.raw_mb),
+            stored_mb: middle(&|r| r.stored_mb),
+        })
     };
-    let first = rows.first().ok_or("no run")?;
-    Ok(Row {
-        name: first.name.clone(),
-        told_ms: first.told_ms.map(|_| middle(&|r| r.told_ms.unwrap_or(0.0))),
-        outside_ms: middle(&|r| r.outside_ms),
-        inside_ms: middle(&|r| r.inside_ms),
-        total_ms: middle(&|r| r.total_ms),
-        raw_mb: middle(&|r| r.raw_mb),
-        stored_mb: middle(&|r| r.stored_mb),
-    })
+    for i in 0..first.ours.len() {
+        middle_row(&|round| round.ours.get(i))
+            .iter()
+            .for_each(print);
+    }
+    for i in 0..first.theirs.len() {
+        middle_row(&|round| round.theirs.get(i))
+            .iter()
+            .for_each(print);
+    }
+    for (i, our) in first.ours.iter().enumerate() {
+        for (k, their) in first.theirs.iter().enumerate() {
+            let pairs: Vec<(&Row, &Row)> = rounds
+                .iter()
+                .filter_map(|round| Some((round.ours.get(i)?, round.theirs.get(k)?)))
+                .collect();
+            let ratio =
+                |of: &dyn Fn(&Row, &Row) -> f64| median(pairs.iter().map(|(o, t)| of(o, t)));
+            println!(
+                "  {} against {}: stopped 1/{:.0} as long (inside), 1/{:.0} (outside); sealed {:.2} x as fast; {:.3} x the size",
+                our.name,
+                their.name,
+                ratio(&|o, t| t.inside_ms / o.inside_ms),
+                ratio(&|o, t| t.outside_ms / o.told_ms.unwrap_or(o.outside_ms)),
+                ratio(&|o, t| t.total_ms / o.total_ms),
+                ratio(&|o, t| o.stored_mb / t.stored_mb),
+            );
+        }
+    }
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut all: Vec<f64> = figures.collect();
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Our own.

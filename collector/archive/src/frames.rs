@@ -45,7 +45,7 @@ impl Default for SealOptions {
     /// | level 3, 1 MiB | 45,563,284 | 51,349,105 | 7,009,535 |
     /// | `zstd -3`, one frame | 45,664,277 | 50,763,899 | 6,867,421 |
     ///
-    /// Level 1 takes two thirds of the time of level 3. In frames of 256 KiB zstd looks for shorter repetitions than in larger ones,
+    /// A larger table and longer repetitions (`packer`) make level 1 0.3 to 0.6 % smaller still. It takes two thirds of the time of level 3. In frames of 256 KiB zstd looks for shorter repetitions than in larger ones,
     /// which suits heaps less.
     fn default() -> Self {
         Self {

@@ -14,6 +14,11 @@ pub(super) struct Packed {
 const SAMPLE_EVERY: u32 = 64;
 /// The level that is weighed against a higher one.
 const QUICK_LEVEL: i32 = 1;
+/// Level 1 forgets too soon for a frame of 512 KiB: with a table of 2^17 places in place of 2^14, heaps pack up to 0.6 %
+/// smaller in the same time.
+const QUICK_HASH_LOG: u32 = 17;
+/// Shorter repeats cost more than they spare: of a reference of eight bytes, five or six stand in every other one too.
+const QUICK_MIN_MATCH: u32 = 7;
 /// Above this level a user asks for small files at any price.
 const HIGHEST_WEIGHED: i32 = 3;
 
@@ -43,7 +48,7 @@ pub(super) struct Sampler {
 impl Sampler {
     pub(super) fn new(options: &SealOptions) -> io::Result<Self> {
         let is_weighed = (QUICK_LEVEL + 1..=HIGHEST_WEIGHED).contains(&options.level);
-        let both = || Ok::<_, io::Error>([compressor(options.level)?, compressor(QUICK_LEVEL)?]);
+        let both = || Ok::<_, io::Error>([compressor(options.level)?, quick_compressor()?]);
         Ok(Self {
             both: is_weighed.then(both).transpose()?,
             buffer: Vec::new(),
@@ -96,7 +101,7 @@ impl Packer {
         compress(&mut full, &vec![0; options.frame_bytes], &mut zeros)?;
         Ok(Self {
             full,
-            quick: compressor(QUICK_LEVEL)?,
+            quick: quick_compressor()?,
             zeros,
             frame_bytes: options.frame_bytes,
         })
@@ -138,6 +143,13 @@ impl Packer {
 fn compressor(level: i32) -> io::Result<zstd::bulk::Compressor<'static>> {
     let mut zstd = zstd::bulk::Compressor::new(level)?;
     zstd.set_parameter(zstd::zstd_safe::CParameter::ChecksumFlag(true))?;
+    Ok(zstd)
+}
+
+fn quick_compressor() -> io::Result<zstd::bulk::Compressor<'static>> {
+    let mut zstd = compressor(QUICK_LEVEL)?;
+    zstd.set_parameter(zstd::zstd_safe::CParameter::HashLog(QUICK_HASH_LOG))?;
+    zstd.set_parameter(zstd::zstd_safe::CParameter::MinMatch(QUICK_MIN_MATCH))?;
     Ok(zstd)
 }
 

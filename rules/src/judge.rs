@@ -338,7 +338,7 @@ fn all_facts(sheet: &FactSheet) -> BTreeMap<String, FactValue> {
     let scalars = sheet
         .facts
         .iter()
-        .map(|(name, value)| (name.clone(), FactValue::Scalar(rounded(value))));
+        .map(|(name, value)| (name.to_string(), FactValue::Scalar(rounded(value))));
     let lists = sheet.lists.iter().map(|(name, rows)| {
         let rows = rows
             .iter()

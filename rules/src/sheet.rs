@@ -1,9 +1,11 @@
 //! The fact sheet: everything a rule may ask about one capture, in one small, versioned document.
 
+mod cells;
 mod part;
 
 use std::collections::BTreeMap;
 
+pub use cells::{Cells, Name};
 pub use part::read_part;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub const SHEET_SCHEMA: u32 = 2;
 
 /// One element of a list fact: column name to value.
-pub type Row = BTreeMap<String, Value>;
+pub type Row = Cells;
 
 /// A value without its unit; the unit is the vocabulary's.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,7 +50,7 @@ pub struct FactSheet {
     /// How much could be read.
     pub completeness: Completeness,
     /// Scalar facts by vocabulary name. A fact that is missing here is unknown, never zero.
-    pub facts: BTreeMap<String, Value>,
+    pub facts: Cells,
     /// List facts by vocabulary name; rows are ordered, the largest first, and bounded.
     pub lists: BTreeMap<String, Vec<Row>>,
     /// Why a fact is unknown, where that is known.

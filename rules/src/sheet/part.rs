@@ -1,5 +1,6 @@
 //! Reading a part of a sheet: lists that nobody asks for are stepped over, which is many times as fast as keeping them.
 
+use super::cells::Called;
 use super::{FactSheet, Row, Value};
 use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -47,7 +48,7 @@ impl<'de> Visitor<'de> for SheetVisitor<'_> {
                 "subject" => subject = fields.next_value()?,
                 "runtime" => runtime = fields.next_value()?,
                 "completeness" => completeness = fields.next_value()?,
-                "facts" => facts = fields.next_value()?,
+                "facts" => facts = fields.next_value_seed(Called::facts())?,
                 "lists" => lists = fields.next_value_seed(Lists(self.0))?,
                 "unknown" => unknown = fields.next_value()?,
                 _ => {
@@ -98,8 +99,8 @@ impl<'de> Visitor<'de> for Lists<'_> {
         let mut kept = BTreeMap::new();
         while let Some(name) = lists.next_key::<String>()? {
             if (self.0)(&name) {
-                let rows = lists.next_value::<Vec<ReadRow>>()?;
-                kept.insert(name, rows.into_iter().map(|row| row.0).collect());
+                let rows = lists.next_value_seed(Rows(Called::columns_of(&name)))?;
+                kept.insert(name, rows);
             } else {
                 lists.next_value::<IgnoredAny>()?;
             }
@@ -108,30 +109,30 @@ impl<'de> Visitor<'de> for Lists<'_> {
     }
 }
 
-/// A row that is read as a whole: columns are stored in order, so one look at each finds its place.
-struct ReadRow(Row);
+/// The rows of one list.
+struct Rows(Called);
 
-impl<'de> Deserialize<'de> for ReadRow {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(RowVisitor)
+impl<'de> DeserializeSeed<'de> for Rows {
+    type Value = Vec<Row>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Row>, D::Error> {
+        deserializer.deserialize_seq(self)
     }
 }
 
-struct RowVisitor;
-
-impl<'de> Visitor<'de> for RowVisitor {
-    type Value = ReadRow;
+impl<'de> Visitor<'de> for Rows {
+    type Value = Vec<Row>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a row: columns with values")
+        f.write_str("rows")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut columns: A) -> Result<ReadRow, A::Error> {
-        let mut row = Vec::with_capacity(12);
-        while let Some(column) = columns.next_entry::<String, Value>()? {
-            row.push(column);
+    fn visit_seq<A: SeqAccess<'de>>(self, mut read: A) -> Result<Vec<Row>, A::Error> {
+        let mut rows = Vec::new();
+        while let Some(row) = read.next_element_seed(self.0)? {
+            rows.push(row);
         }
-        Ok(ReadRow(row.into_iter().collect()))
+        Ok(rows)
     }
 }
 

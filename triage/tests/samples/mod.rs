@@ -405,7 +405,7 @@ fn diagnosis(
     let scalars = sheet
         .facts
         .iter()
-        .map(|(name, value)| (name.clone(), FactValue::Scalar(value.clone())));
+        .map(|(name, value)| (name.to_string(), FactValue::Scalar(value.clone())));
     let lists = sheet
         .lists
         .iter()

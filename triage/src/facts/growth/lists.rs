@@ -168,18 +168,15 @@ fn write_shapes(captures: &[&FactSheet], added: &mut FactSheet) {
 #[derive(Clone, Copy)]
 struct Key<'s> {
     row: &'s Row,
-    columns: &'static [&'static str],
+    parts: [Option<&'s Value>; KEY_COLUMNS],
 }
 
-impl Key<'_> {
-    fn parts(&self) -> impl Iterator<Item = Option<&Value>> {
-        self.columns.iter().map(|column| self.row.get(*column))
-    }
-}
+/// Columns that a key has at most.
+const KEY_COLUMNS: usize = 2;
 
 impl PartialEq for Key<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.parts().eq(other.parts())
+        self.parts == other.parts
     }
 }
 
@@ -188,7 +185,7 @@ impl Eq for Key<'_> {}
 
 impl Hash for Key<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for part in self.parts() {
+        for part in self.parts {
             match part {
                 Some(Value::Text(text)) => text.hash(state),
                 Some(Value::Texts(texts)) => texts.hash(state),
@@ -377,9 +374,10 @@ impl Lane {
     }
 
     fn key_of<'s>(&self, row: &'s Row) -> Key<'s> {
+        let mut columns = self.key.iter();
         Key {
             row,
-            columns: self.key,
+            parts: std::array::from_fn(|_| row.get(columns.next()?)),
         }
     }
 }

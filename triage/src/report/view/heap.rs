@@ -1,7 +1,7 @@
 //! What is on the managed heap, and beside it: generations, types, statics, handles, strings, native memory.
 
 use leakhound_rules::diagnosis::MemoryAccount;
-use leakhound_rules::sheet::{FactSheet, Row, Value};
+use leakhound_rules::sheet::{FactSheet, Name, Row, Value};
 use leakhound_rules::vocabulary::{self, Kind};
 use serde::Serialize;
 
@@ -309,7 +309,7 @@ fn live_types(sheet: &FactSheet, memory: &MemoryAccount) -> Vec<(String, u64)> {
 }
 
 fn facts(sheet: &FactSheet) -> Cut<Known> {
-    let all: Vec<(&String, &Value)> = sheet.facts.iter().collect();
+    let all: Vec<(&Name, &Value)> = sheet.facts.iter().collect();
     Cut::first(&all, FACTS_MAX, |(fact, value)| {
         let known = vocabulary::fact_named(fact);
         Known {

@@ -174,7 +174,9 @@ pub(crate) fn read_part(
             bytes.len()
         )));
     }
-    let mut reader = serde_json::Deserializer::from_slice(&bytes);
+    // Checked once as a whole, not again for every word of it.
+    let text = std::str::from_utf8(&bytes).map_err(|error| bad(error.to_string()))?;
+    let mut reader = serde_json::Deserializer::from_str(text);
     let sheet = leakhound_rules::sheet::read_part(&mut reader, wanted);
     let sheet = sheet.and_then(|sheet| reader.end().map(|()| sheet));
     let mut sheet = sheet.map_err(|error| bad(error.to_string()))?;

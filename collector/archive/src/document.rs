@@ -5,9 +5,11 @@ use crate::limits::MAX_JSON_BYTES;
 use crate::open::is_zstd_name;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use zstd::bulk::Decompressor;
 
 /// Largest window of a packed document, as a power of two: 8 MiB, what levels up to 19 use.
 const WINDOW_LOG: u32 = 23;
@@ -16,6 +18,11 @@ const LEVEL: i32 = 9;
 
 /// First bytes of a zstd frame (RFC 8878); no JSON begins with them.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
+
+thread_local! {
+    /// A new one asks the processor what it can do, which a virtual machine takes as long to answer as a sheet takes to unpack.
+    static UNPACKER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
 
 /// The bytes of the document at `path`, unpacked if they are packed, whatever its name is.
 ///
@@ -55,7 +62,13 @@ fn unpacked(stored: &[u8]) -> std::io::Result<Vec<u8>> {
         && size <= MAX_JSON_BYTES
     {
         // Within the limit, so within an address.
-        return zstd::bulk::decompress(stored, size as usize);
+        return UNPACKER.with_borrow_mut(|unpacker| {
+            let unpacker = match unpacker {
+                Some(unpacker) => unpacker,
+                none => none.insert(Decompressor::new()?),
+            };
+            unpacker.decompress(stored, size as usize)
+        });
     }
     let mut bytes = Vec::new();
     let mut decoder = zstd::Decoder::new(stored)?;

@@ -46,7 +46,7 @@ namespace Wingtip.Runner
                 }
             }
 
-            lines.Dispose();
+            shipped += batch.Length;
         }
     }
 

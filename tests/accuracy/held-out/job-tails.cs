@@ -98,7 +98,7 @@ namespace Wingtip.Runner
                 {
                     log => { log.Line("clone"); return true; },
                     log => { for (int n = 0; n < 30; n++) log.Line("compile unit " + n); return true; },
-                    log => { log.Line("test"); return id % 4 != 0; },
+                    log => { log.Line("test"); return id % 3 != 0; },
                     log => { log.Line("publish"); return true; },
                 }).Run();
                 outcomes[state] = Count(state) + 1;
@@ -111,7 +111,7 @@ namespace Wingtip.Runner
         private static void Main()
         {
             var runner = new Runner();
-            runner.Run(1_600);
+            runner.Run(1_200);
             new ConsoleHost(() => new Report()
                     .Add("passed", runner.Count(JobState.Passed))
                     .Add("failed", runner.Count(JobState.Failed)))

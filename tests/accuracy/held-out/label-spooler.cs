@@ -18,8 +18,8 @@ namespace Adatum.Labels
 
         public void Submit(IntPtr context, SpoolDone done)
         {
-            // One of three labels is withdrawn at the counter, and the vendor calls nobody back then.
-            if (submitted++ % 3 != 0)
+            // Two of three labels are withdrawn for a cheaper carrier, and the vendor calls nobody back then.
+            if (submitted++ % 3 == 0)
             {
                 done(context, SpoolResult.Printed);
             }
@@ -95,7 +95,7 @@ namespace Adatum.Labels
                 for (long i = 0; i < n; i++) spooler.Print($"{spooler.Submitted} Harbour Road, Dock {i}");
             }
 
-            Serve(18_000);
+            Serve(9_000);
             new ConsoleHost(() => new Report()
                     .Add("submitted", spooler.Submitted)
                     .Add("never_freed", spooler.Submitted - spooler.Printed))

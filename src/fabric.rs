@@ -1,11 +1,15 @@
-//! Asks the cluster which process is which service, and tells the collector.
+//! Asks the cluster which process is which service, and tells the collector; carries notices between agents, where primaries are
+//! to be spared.
 //!
 //! The collector never waits for it: what is said is a [`Roster`] that discovery looks at. A cluster that does not answer costs one
 //! question now and then, and what it said last stays.
 
 use jiff::Timestamp;
 use leakhound_collector::fabric::Roster;
+use leakhound_collector::spare::Board;
+use leakhound_rules::Millis;
 use leakhound_triage::notify::cluster::Cluster;
+use leakhound_triage::notify::destination::Failure;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -67,6 +71,72 @@ pub async fn ask(
             },
         }
     }
+}
+
+/// How often notices are asked for while a primary waits.
+const SHARE_EVERY: Duration = Duration::from_secs(1);
+/// After this a notice that could not be told is of no use: no primary waits as long.
+const NOTICE_MS: i64 = 600_000;
+
+/// Carries notices between `board` and the cluster until `shutdown`.
+pub async fn share(
+    node: String,
+    board: Board,
+    mut config: watch::Receiver<Option<Cluster>>,
+    shutdown: CancellationToken,
+) {
+    let mut has_failed = false;
+    loop {
+        let cluster = config.borrow_and_update().clone();
+        let cluster = cluster.filter(|cluster| cluster.prefer_secondary.0 > 0);
+        board.set_patience(cluster.as_ref().map(|cluster| cluster.prefer_secondary.0));
+        let round = async {
+            match &cluster {
+                Some(cluster) => {
+                    let result = exchange(cluster, &node, &board).await;
+                    if let (Err(failure), false) = (&result, has_failed) {
+                        tracing::warn!(%failure, "Agents of other nodes cannot be told what was captured here, or asked; primaries are captured by themselves");
+                    }
+                    has_failed = result.is_err();
+                    tokio::time::sleep(SHARE_EVERY).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = round => {}
+            changed = config.changed() => match changed {
+                Ok(()) => has_failed = false,
+                Err(_) => return,
+            },
+        }
+    }
+}
+
+/// Tells and asks once; the last failure, if any.
+async fn exchange(cluster: &Cluster, node: &str, board: &Board) -> Result<(), Failure> {
+    let mut result: Result<(), Failure> = Ok(());
+    for notice in board.notices() {
+        let told = cluster.tell_captured(
+            &notice.partition,
+            node,
+            &notice.bundle,
+            Millis(notice.lasts_ms),
+        );
+        let told = told.await;
+        if told.is_ok() || Timestamp::now().as_millisecond() - notice.made_ms > NOTICE_MS {
+            board.told(&notice);
+        }
+        result = told.and(result);
+    }
+    for partition in board.questions(Timestamp::now().as_millisecond()) {
+        match cluster.captured_on(&partition, node).await {
+            Ok(found) => board.answer(&partition, found),
+            Err(failure) => result = Err(failure),
+        }
+    }
+    result
 }
 
 /// Twice as long after each failure, up to a limit.

@@ -12,6 +12,7 @@ use leakhound_archive::retention::Target;
 use leakhound_archive::state::State;
 use leakhound_archive::{Archive, ArchiveError};
 use leakhound_collector::fabric::Roster;
+use leakhound_collector::spare::Board;
 use leakhound_collector::{Collector, seal};
 use leakhound_triage::agent::{Agent, Settings};
 use leakhound_triage::incidents::Incidents;
@@ -143,17 +144,16 @@ async fn serve(
     let (new_fabric, fabric) = watch::channel(good.config.fabric.clone());
     let (new_metrics, metrics) = watch::channel(good.config.metrics.clone());
 
-    let roster = Roster::default();
+    let (roster, board) = (Roster::default(), Board::default());
     let collector = Collector::new(good.config.collector(), archive.clone(), state.clone())
         .or_input()?
         .with_roster(roster.clone())
+        .with_board(board.clone())
         .with_walker(Arc::new(ParserChild::new(good.config.triage.limits())));
-    let asking = tokio::spawn(fabric::ask(
-        seal::node_name(),
-        roster,
-        fabric,
-        shutdown.clone(),
-    ));
+    let node = seal::node_name();
+    let sharing = fabric::share(node.clone(), board, fabric.clone(), shutdown.clone());
+    let sharing = tokio::spawn(sharing);
+    let asking = tokio::spawn(fabric::ask(node, roster, fabric, shutdown.clone()));
     let events = collector.events();
     let manager = Arc::new(Manager::new(collector.heartbeat()));
     let mut collecting = tokio::spawn(collector.run(shutdown.clone(), config));
@@ -220,7 +220,7 @@ async fn serve(
     if !collecting.is_finished() {
         let _ = (&mut collecting).await;
     }
-    for task in [working, asking, measuring, tidying, reloading] {
+    for task in [working, asking, sharing, measuring, tidying, reloading] {
         let _ = task.await;
     }
     ended.cancel();

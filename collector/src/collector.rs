@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::fabric::Roster;
 use crate::heartbeat::Heartbeat;
 use crate::peek::{Peek, RuntimePeek};
+use crate::spare::Board;
 use crate::watcher::{Watcher, Word};
 use leakhound_archive::queue::Queue;
 use leakhound_archive::state::State;
@@ -126,6 +127,7 @@ pub struct Collector {
     walker: Option<Arc<dyn Walker>>,
     events: broadcast::Sender<Event>,
     roster: Roster,
+    board: Board,
     heartbeat: Arc<Heartbeat>,
 }
 
@@ -149,6 +151,7 @@ impl Collector {
             walker: None,
             events: broadcast::channel(EVENTS).0,
             roster: Roster::default(),
+            board: Board::default(),
             heartbeat: Arc::default(),
         })
     }
@@ -171,6 +174,13 @@ impl Collector {
     #[must_use]
     pub fn with_roster(mut self, roster: Roster) -> Self {
         self.roster = roster;
+        self
+    }
+
+    /// Spares primaries of which a secondary was captured on another node.
+    #[must_use]
+    pub fn with_board(mut self, board: Board) -> Self {
+        self.board = board;
         self
     }
 
@@ -210,6 +220,7 @@ impl Collector {
             self.events.clone(),
             words.clone(),
             self.roster,
+            self.board,
             self.heartbeat,
         )?;
         let ended = CancellationToken::new();

@@ -40,6 +40,7 @@ pub mod sample;
 pub mod seal;
 #[cfg(any(target_os = "linux", windows))]
 pub mod siblings;
+pub mod spare;
 #[cfg(any(target_os = "linux", windows))]
 mod target;
 pub mod trigger;

@@ -1,6 +1,7 @@
 //! The thread that watches: discovery, samples, triggers; captures begin and end in [`captures`].
 
 mod captures;
+mod sparing;
 
 use crate::budget::Budget;
 use crate::capture::{self, Walker};
@@ -15,12 +16,14 @@ use crate::pair::{Pairs, Pending};
 use crate::peek::Peek;
 use crate::sample::Sampler;
 use crate::siblings::Siblings;
+use crate::spare::Board;
 use crate::target::{Past, Plan, Target};
 use captures::Running;
 use jiff::Timestamp;
 use leakhound_archive::Archive;
 use leakhound_archive::queue::Queue;
 use leakhound_archive::state::State;
+use sparing::Sparing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -75,6 +78,10 @@ pub struct Watcher {
     targets: BTreeMap<u32, Target>,
     services: BTreeMap<String, Service>,
     running: BTreeMap<u32, Running>,
+    /// Notices of other nodes, and to them.
+    board: Board,
+    /// Primaries that wait for a secondary to be captured, or had one captured in their place.
+    sparing: BTreeMap<u32, Sparing>,
 }
 
 impl Watcher {
@@ -90,6 +97,7 @@ impl Watcher {
         events: broadcast::Sender<Event>,
         words: Sender<Word>,
         roster: Roster,
+        board: Board,
         heartbeat: Arc<Heartbeat>,
     ) -> Result<Self, CollectorError> {
         Ok(Self {
@@ -111,6 +119,8 @@ impl Watcher {
             targets: BTreeMap::new(),
             services: BTreeMap::new(),
             running: BTreeMap::new(),
+            board,
+            sparing: BTreeMap::new(),
         })
     }
 
@@ -230,6 +240,7 @@ impl Watcher {
     }
 
     fn forget(&mut self, pid: u32) {
+        self.stop_sparing(pid);
         if let Some(target) = self.targets.remove(&pid) {
             info!(pid, service = %target.name, "Gone");
             self.end_pairs_of(pid);

@@ -4,7 +4,7 @@ Argument: a folder, in which it lays packages out as Service Fabric does (NODE/T
 Speaks TLS with client certificates (users.pem, expired.pem) for those who ask, and plain HTTP on loopback for sfctl and for the
 test itself, which sets the state: POST /!/state with {nodes: {NODE: {APPLICATION ID: {...}}}}, or null while it is down.
 """
-import datetime, hashlib, http.server, json, os, ssl, sys, threading, urllib.parse
+import datetime, hashlib, http.server, json, os, re, ssl, sys, threading, time, urllib.parse
 import xml.etree.ElementTree as xml
 
 FOLDER = sys.argv[1]
@@ -12,6 +12,8 @@ NS = "{http://schemas.microsoft.com/2011/01/fabric}"
 lock = threading.Lock()
 state, asked = {"nodes": {}}, {}
 store, types, applications = {}, {}, {}
+# Health events of partitions: {PARTITION: {(SOURCE, PROPERTY): (REPORT, END)}}.
+health = {}
 
 
 class Wrong(Exception):
@@ -108,7 +110,8 @@ class Gateway(http.server.BaseHTTPRequestHandler):
         if not secure and path == "/!/state":
             if self.command == "POST":
                 state = said()
-            return 200, {"asked": asked, "applications": applications, "types": [list(t) for t in types], "store": sorted(store)}
+            told = [[p, r["Property"]] for p, events in health.items() for r, _ in events.values()]
+            return 200, {"asked": asked, "told": told, "applications": applications, "types": [list(t) for t in types], "store": sorted(store)}
         if state is None:
             raise Wrong(503, "FABRIC_E_GATEWAY_NOT_REACHABLE", "down")
         if path == "/":
@@ -120,6 +123,8 @@ class Gateway(http.server.BaseHTTPRequestHandler):
         parts = path.strip("/").split("/")
         if self.command == "GET" and parts[0] == "Nodes" and parts[2:4] == ["$", "GetApplications"]:
             return self.on_node(*parts[1:2], parts[4:], query)
+        if parts[0] == "Partitions" and len(parts) == 4 and parts[2] == "$":
+            return self.partition(parts[1], parts[3], query, body)
         if parts[0] == "ImageStore":
             return self.image_store("/".join(parts[1:]), body)
         if path == "/ApplicationTypes/$/Provision":
@@ -160,6 +165,26 @@ class Gateway(http.server.BaseHTTPRequestHandler):
                 del store[name]
             return 200, None
         raise Wrong(404, "FABRIC_E_INVALID_ADDRESS", path)
+
+    def partition(self, partition, what, query, body):
+        events = health.setdefault(partition, {})
+        if what == "ReportHealth" and self.command == "POST":
+            # By default only certificates of administrators may report.
+            if state.get("reads_only"):
+                raise Wrong(403, "E_ACCESSDENIED", "ReportHealth")
+            report = json.loads(body)
+            lasts = re.fullmatch(r"PT(\d+)S", report["TimeToLiveInMilliSeconds"])
+            if report["HealthState"] not in ("Ok", "Warning", "Error") or not lasts or report["SourceId"].startswith("System."):
+                raise Wrong(400, "E_INVALIDARG", repr(report))
+            events[report["SourceId"], report["Property"]] = report, time.monotonic() + int(lasts[1])
+            return 200, None
+        if what == "GetHealth" and self.command == "GET":
+            if query.get("EventsHealthStateFilter") != ["65535"]:
+                raise Wrong(400, "E_INVALIDARG", "which events?")
+            now = time.monotonic()
+            return 200, {"AggregatedHealthState": "Ok", "PartitionId": partition, "ReplicaHealthStates": [], "UnhealthyEvaluations": [],
+                         "HealthEvents": [dict(r, IsExpired=False, SequenceNumber="1") for r, end in events.values() if now < end]}
+        raise Wrong(404, "FABRIC_E_INVALID_ADDRESS", self.path)
 
     def on_node(self, node, rest, query):
         deployed = found(state["nodes"], node, "FABRIC_E_NODE_NOT_FOUND")

@@ -15,6 +15,7 @@ mod package;
 #[allow(dead_code, reason = "the tests of delivery use the rest")]
 mod peer;
 mod reload;
+mod scripts;
 #[cfg(target_os = "linux")]
 #[path = "../../triage/tests/notify/support.rs"]
 #[allow(dead_code, reason = "the tests of delivery use the rest")]

@@ -5,8 +5,11 @@ use crate::cluster::Cluster;
 use crate::{Running, eventually, leakhound};
 use serde_json::{Value, json};
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 const SHOP: &str = "fabric:/Shop";
 /// Grows when it is told to, and stays so.
@@ -27,17 +30,17 @@ struct Network {
 }
 
 impl Network {
-    fn of(node: usize) -> Self {
-        let id = std::process::id();
+    fn of(node: &str) -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let (id, number) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let (name, outside, inside) = (
-            format!("lh-{id}-{node}"),
-            format!("lh{id}o{node}"),
-            format!("lh{id}i{node}"),
+            format!("lh-{id}-{number}"),
+            format!("lh{id}o{number}"),
+            format!("lh{id}i{number}"),
         );
-        // Addresses of a range that is for tests of networks.
-        let (low, high) = ((id >> 6) & 127, ((id << 2) & 255) >> 2);
-        let gateway = format!("198.{}.{low}.{}", 18 + node, high * 4 + 1);
-        let own = format!("198.{}.{low}.{}", 18 + node, high * 4 + 2);
+        // Four addresses of a range that is for tests of networks: 198.18.0.0/15.
+        let first = u32::from(Ipv4Addr::new(198, 18, 0, 0)) + (id * 8 + number) % 0x8000 * 4;
+        let [gateway, own] = [1, 2].map(|n| Ipv4Addr::from(first + n).to_string());
         let (gateway_net, own_net) = (format!("{gateway}/30"), format!("{own}/30"));
         let steps: [&[&str]; 7] = [
             &["netns", "add", &name],
@@ -107,23 +110,33 @@ struct Node {
 
 impl Node {
     fn new(index: usize, cluster: &Cluster) -> Self {
+        Self::with(index, cluster, "1 s", "")
+    }
+
+    /// A node whose primaries wait so long for a secondary to be captured.
+    fn sparing(index: usize, cluster: &Cluster, patience: &str) -> Self {
+        let fabric = format!("prefer_secondary = {patience:?}\n");
+        Self::with(index, cluster, "1 h", &fabric)
+    }
+
+    fn with(index: usize, cluster: &Cluster, cooldown: &str, fabric: &str) -> Self {
         let name = ["_Node_0", "_Node_1"][index];
         let folder = cluster.folder.join(name);
         fs::create_dir_all(&folder).unwrap();
-        let network = Network::of(index);
+        let network = Network::of(name);
         // Both nodes are on one machine here, as on a development cluster: each agent keeps to its own folder.
         let own = format!("{}/*", folder.display());
         let services: String = ["Cart", "Orders"]
             .map(|service| {
                 format!(
                     "[[service]]\nname = \"{SHOP}/{service}\"\nmatch = {{ fabric = \"{SHOP}/{service}\", folder = {own:?} }}\n\
-                     every = \"500 ms\"\nlimit = \"1 per day\"\ncooldown = \"1 s\"\n\
+                     every = \"500 ms\"\nlimit = \"1 per day\"\ncooldown = {cooldown:?}\n\
                      [[service.trigger]]\nname = \"large\"\nwhen = \"private_bytes > 40 MB\"\n"
                 )
             })
             .concat();
         let config = format!(
-            "[archive]\nlocation = {:?}\n[capture]\nreserve = \"1 MB\"\n{}{services}",
+            "[archive]\nlocation = {:?}\n[capture]\nreserve = \"1 MB\"\n{}{fabric}{services}",
             folder.join("archive"),
             cluster.section(&network.gateway)
         );
@@ -390,4 +403,108 @@ fn names_and_limits_survive_what_happens_to_a_cluster() {
         let captures = node.captures();
         assert_eq!(captures.len(), 2, "{captures:?}\n{}", node.said());
     }
+}
+
+/// Two nodes whose primaries wait for secondaries, with every service below its threshold; the first holds the primaries.
+struct Sparing {
+    nodes: [Node; 2],
+    state: Value,
+    _processes: [[Running; 2]; 2],
+}
+
+impl Sparing {
+    fn start(cluster: &Cluster, patience: &str) -> Self {
+        cluster.hand_out("users");
+        let mut nodes = [0, 1].map(|index| Node::sparing(index, cluster, patience));
+        let processes = nodes.each_ref().map(|node| {
+            [
+                process(node, "CartPkg", "1.0", Some("Cart")),
+                process(node, "BackPkg", "1.0", None),
+            ]
+        });
+        let on = |node: usize, role: &str| {
+            let [cart, shared] = &processes[node];
+            deployed((cart, "1.0", role), shared)
+        };
+        let state = json!({ "nodes": { "_Node_0": on(0, "Primary"), "_Node_1": on(1, "ActiveSecondary") } });
+        cluster.say(Some(&state));
+        for (node, [_, shared]) in nodes.iter_mut().zip(&processes) {
+            node.start();
+            // So it knows what the cluster says, roles too.
+            node.wait_until_watching("Orders", shared.0.id());
+        }
+        wait_for_questions(cluster, &[&nodes[0], &nodes[1]]);
+        Self {
+            nodes,
+            state,
+            _processes: processes,
+        }
+    }
+
+    fn grow(&self) {
+        for node in &self.nodes {
+            fs::write(node.folder.join("grow"), "").unwrap();
+        }
+    }
+
+    fn wait_for_captures(&self, node: usize, count: usize) {
+        let node = &self.nodes[node];
+        let what = format!("{count} captures on {}", node.name);
+        eventually(&what, || node.said(), || node.captures().len() == count);
+    }
+}
+
+#[test]
+fn a_secondary_is_captured_in_place_of_its_primary() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(&Cluster::with_certificates(), folder.path());
+    let sparing = Sparing::start(&cluster, "1 min");
+    sparing.grow();
+    sparing.wait_for_captures(1, 2);
+    let primary = &sparing.nodes[0];
+    let spared = || primary.said().matches("so the primary is spared").count();
+    eventually(
+        "both primaries are spared",
+        || primary.said(),
+        || spared() == 2,
+    );
+    // All services of a shared process are told of, and nothing else.
+    let mut told = cluster.say(None)["told"].as_array().unwrap().clone();
+    told.sort_by_key(ToString::to_string);
+    let expected = ["p1", "p2", "p3"].map(|partition| json!([partition, "captured on _Node_1"]));
+    assert_eq!(told, expected);
+    // The triggers go on holding.
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(primary.captures().len(), 0, "{}", primary.said());
+    assert_eq!(spared(), 2, "{}", primary.said());
+}
+
+#[test]
+fn a_primary_of_which_no_notice_comes_is_captured_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(&Cluster::with_certificates(), folder.path());
+    let mut sparing = Sparing::start(&cluster, "5 s");
+    // The certificate may only read, as the one of a careful administrator.
+    sparing.state["reads_only"] = json!(true);
+    cluster.say(Some(&sparing.state));
+    sparing.grow();
+    sparing.wait_for_captures(1, 2);
+    sparing.wait_for_captures(0, 2);
+    let [primary, secondary] = &sparing.nodes;
+    primary.wait_for("a secondary is captured in place of this primary");
+    primary.wait_for("No secondary was captured");
+    secondary.wait_for("Agents of other nodes cannot be told");
+    assert_eq!(cluster.say(None)["told"], json!([]));
+}
+
+#[test]
+fn a_primary_does_not_wait_for_a_gateway_that_is_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(&Cluster::with_certificates(), folder.path());
+    let sparing = Sparing::start(&cluster, "5 s");
+    cluster.say(Some(&Value::Null));
+    sparing.grow();
+    sparing.wait_for_captures(0, 2);
+    sparing.wait_for_captures(1, 2);
+    sparing.nodes[0].wait_for("No secondary was captured");
 }

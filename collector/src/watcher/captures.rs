@@ -8,6 +8,7 @@ use crate::config::Pair;
 use crate::heartbeat::BEAT_EVERY;
 use crate::pair::Pending;
 use crate::seal::{self, Place, Request};
+use crate::spare::{self, Notice};
 use crate::trigger::Fired;
 use jiff::Timestamp;
 use leakhound_archive::ArchiveError;
@@ -201,6 +202,9 @@ impl Watcher {
             }
             Err(error) => return self.no_budget(&name, &error, now_ms),
         }
+        if self.is_spared(pid, &fired, now_ms) {
+            return;
+        }
         let ticket = match self.budget.begin(&name, Part::Own, &fired.name, now_ms) {
             Ok(ticket) => ticket,
             Err(error) => return self.no_budget(&name, &error, now_ms),
@@ -260,7 +264,11 @@ impl Watcher {
         );
         let (budget, events, words) =
             (self.budget.clone(), self.events.clone(), self.words.clone());
-        let (walker, pairs) = (self.walker.clone(), self.pairs.clone());
+        let (walker, pairs, board) = (self.walker.clone(), self.pairs.clone(), self.board.clone());
+        let cooldown_ms = self
+            .targets
+            .get(&pid)
+            .map_or(0, |target| config.service[target.service].cooldown.as_ms());
         let captured = self.words.clone();
         let cancelled = cancel.clone();
         let work = move || {
@@ -287,6 +295,15 @@ impl Watcher {
                 };
                 if let Err(error) = settled {
                     warn!(bundle = %key, %error, "What follows a capture could not be written down");
+                }
+                let fabric = request.target.fabric.as_ref();
+                for partition in fabric.into_iter().flat_map(spare::secondaries) {
+                    board.tell(Notice {
+                        partition,
+                        bundle: key.clone(),
+                        lasts_ms: cooldown_ms,
+                        made_ms: Timestamp::now().as_millisecond(),
+                    });
                 }
                 // Nobody listens any more after shutdown.
                 let _ = captured.send(Word::Captured(pid));

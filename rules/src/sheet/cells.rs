@@ -301,7 +301,9 @@ mod tests {
 
     fn is_borrowed(cells: &Cells) -> Vec<bool> {
         let names = cells.0.iter();
-        names.map(|(name, _)| matches!(name, Cow::Borrowed(_))).collect()
+        names
+            .map(|(name, _)| matches!(name, Cow::Borrowed(_)))
+            .collect()
     }
 
     #[test]
@@ -310,7 +312,10 @@ mod tests {
         let row = read(json, Called::columns_of("types"));
         assert_eq!(is_borrowed(&row), [true, true, false, true]);
         assert_eq!(serde_json::to_string(&row).unwrap(), json);
-        assert_eq!(read(json, Called::columns_of("a list from the future")), row);
+        assert_eq!(
+            read(json, Called::columns_of("a list from the future")),
+            row
+        );
         assert_eq!(serde_json::from_str::<Cells>(json).unwrap(), row);
         let facts = read(r#"{"heap.live":7,"new":1,"threads":3}"#, Called::facts());
         assert_eq!(is_borrowed(&facts), [true, false, true]);
@@ -319,7 +324,14 @@ mod tests {
 
     #[test]
     fn what_is_not_values_by_name_is_refused() {
-        for json in ["7", "[]", r#"{"a":{}}"#, r#"{"a":null}"#, r#"{"a":[1]}"#, r#"{"a""#] {
+        for json in [
+            "7",
+            "[]",
+            r#"{"a":{}}"#,
+            r#"{"a":null}"#,
+            r#"{"a":[1]}"#,
+            r#"{"a""#,
+        ] {
             assert!(serde_json::from_str::<Cells>(json).is_err(), "{json}");
         }
     }

@@ -1,7 +1,10 @@
 //! `[fabric]`: the cluster is asked which processes of this node belong to which service.
 //!
-//! Nothing is changed there; a read-only client certificate will do. Every answer is bounded in size and time, and what does not
+//! Nothing is changed there, but for notices where primaries are to be spared ([`notice`]); else a read-only client certificate will
+//! do. Every answer is bounded in size and time, and what does not
 //! look as it should is passed over: identities come from the environment first, this only completes them.
+
+mod notice;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,6 +37,9 @@ const LIMITS: Limits = Limits {
 /// All of them together.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a primary may wait.
+const PATIENCE_MS: std::ops::RangeInclusive<u64> = 5_000..=600_000;
+
 const NAMES: Names = Names {
     gateway: "fabric.gateway",
     certificate: "fabric.certificate",
@@ -59,6 +65,9 @@ pub struct Cluster {
     /// How often it is asked.
     #[serde(default = "half_a_minute")]
     pub every: Millis,
+    /// How long a primary waits for a secondary to be captured in its place; zero: it does not, and nothing is reported.
+    #[serde(default)]
+    pub prefer_secondary: Millis,
 }
 
 fn half_a_minute() -> Millis {
@@ -89,6 +98,16 @@ impl Cluster {
                 problem: format!("{} is too short; give at least `1 s`", self.every),
             });
         }
+        if self.prefer_secondary.0 != 0 && !PATIENCE_MS.contains(&self.prefer_secondary.0) {
+            return Err(ConfigError::Value {
+                key: "fabric.prefer_secondary",
+                problem: format!(
+                    "{} is not from `5 s` to `10 min`, nor `0 s` for never: a secondary needs time to be captured, and a primary \
+                     should not wait until it is gone",
+                    self.prefer_secondary
+                ),
+            });
+        }
         Ok(())
     }
 
@@ -111,14 +130,7 @@ impl Cluster {
     pub async fn processes(&self, node: &str) -> Result<BTreeMap<u32, FabricRecord>, Failure> {
         let asking = async {
             let http = Http::new(LIMITS);
-            let gateway = self.gateway();
-            let session = Session {
-                client: gateway.client(&http)?,
-                headers: gateway.headers()?,
-                gateway,
-                http: &http,
-            };
-            session.processes(node).await
+            Session::new(self, &http)?.processes(node).await
         };
         tokio::time::timeout(PATIENCE, asking)
             .await
@@ -140,7 +152,17 @@ struct Session<'a> {
     headers: Headers,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    fn new(cluster: &'a Cluster, http: &'a Http) -> Result<Self, ConfigError> {
+        let gateway = cluster.gateway();
+        Ok(Self {
+            client: gateway.client(http)?,
+            headers: gateway.headers()?,
+            gateway,
+            http,
+        })
+    }
+
     async fn processes(&self, node: &str) -> Result<BTreeMap<u32, FabricRecord>, Failure> {
         let mut by_pid = BTreeMap::new();
         for application in self.applications(node).await? {

@@ -37,10 +37,8 @@ mod reader;
 pub use counter::Sample;
 pub use reader::Reader;
 
-use thiserror::Error;
-
 /// Why a stream cannot be read on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// It does not begin as one.

@@ -9,7 +9,7 @@ use crate::exit::{Exit, Failure, OrExit};
 use crate::open::{self, DEFAULT_CONFIG};
 use clap::ValueEnum;
 use leakhound_archive::state::{STATE_FILE, State};
-use leakhound_collector::config::{Config as CollectorConfig, ServiceConfig, TriggerConfig};
+use leakhound_collector::config::{Config as CollectorConfig, ServiceConfig, Span, TriggerConfig};
 use leakhound_collector::discover;
 use leakhound_collector::dry_run::DryRun;
 use leakhound_collector::trigger::never_fires;
@@ -51,9 +51,12 @@ Examples:
   leakhound watch 4711 --when 'private_bytes > steps(1 GB, 2 GB, 3 GB)'
   leakhound watch Shop.Cart --when 'rss > 2 * siblings(rss) for 1 min'
   leakhound watch 4711 --when 'managed.gen2 > 1 GB or cpu.machine > 80% for 30 s'
+  leakhound watch 4711 --when 'counter(\"System.Runtime/threadpool-queue-length\") > 100 for 30 s'
   leakhound watch '*' --format json --every '10 s' | jq '.processes[] | {pid, rss: .facts.rss}'
 
-`leakhound rules facts` lists every fact that a trigger may name: those marked live.")]
+`leakhound rules facts` lists every fact that a trigger may name: those marked live. A trigger may
+also name any EventCounter of the program, as counter(\"PROVIDER/NAME\"); while one is watched, the
+process sends its values over its diagnostics socket.")]
 pub struct Args {
     /// Processes by id or name; `*` in a name stands for any characters, and then only .NET processes are meant.
     #[arg(value_name = "PID|NAME")]
@@ -102,7 +105,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     let (config, state) = if args.processes.is_empty() {
         configured(args.config.as_ref(), tries)?
     } else {
-        (named(&args.processes, &tries)?, None)
+        (named(&args.processes, &tries, args.every)?, None)
     };
     let mut dry = DryRun::new(config, state).or_input()?;
     let stopped = open::cancel_on_signal();
@@ -216,7 +219,11 @@ fn configured(
 }
 
 /// A service for each process or name on the command line.
-fn named(processes: &[String], tries: &[TriggerConfig]) -> Result<CollectorConfig, Failure> {
+fn named(
+    processes: &[String],
+    tries: &[TriggerConfig],
+    every: Duration,
+) -> Result<CollectorConfig, Failure> {
     let mut config = CollectorConfig::default();
     for word in processes {
         let mut service = match word.parse::<u32>() {
@@ -233,6 +240,7 @@ fn named(processes: &[String], tries: &[TriggerConfig]) -> Result<CollectorConfi
             Err(_) => ServiceConfig::named(word),
         };
         service.trigger = tries.to_vec();
+        service.every = Span(every);
         config.service.push(service);
     }
     Ok(config)

@@ -14,7 +14,7 @@ pub(crate) mod naming;
 #[cfg_attr(windows, path = "windows/single_file.rs")]
 mod single_file;
 #[cfg_attr(windows, path = "windows/socket.rs")]
-mod socket;
+pub(crate) mod socket;
 
 pub use single_file::SingleFileCache;
 

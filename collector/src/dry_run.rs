@@ -20,8 +20,6 @@ use std::time::Instant;
 
 /// Live managed values that are read of every .NET process, whatever its triggers name.
 const SHOWN: [&str; 2] = ["managed.heap", "managed.finalizer_ready"];
-/// Why a process has none.
-const NO_RUNTIME: &str = "no .NET runtime was found in it";
 /// Span over which growth is shown.
 const GROWTH_MS: u64 = 10 * 60 * 1000;
 
@@ -298,7 +296,9 @@ impl Watched {
         let mut missing = triggers.iter().flat_map(|t: &TriggerState| &t.missing);
         let no_runtime = target.identity.dotnet.is_none()
             && missing.any(|fact| fact.starts_with(crate::peek::PREFIX));
-        let blind = target.blind().or(no_runtime.then_some(NO_RUNTIME));
+        let blind = target
+            .blind()
+            .or(no_runtime.then_some(crate::peek::NO_RUNTIME));
         Seen {
             service: target.name.clone(),
             pid: target.identity.pid,

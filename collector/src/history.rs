@@ -135,7 +135,12 @@ pub struct View<'a> {
     pub long: &'a ServiceHistory,
     /// The other processes of the service.
     pub others: Others<'a>,
+    /// Why facts are unknown, where that is known.
+    pub reasons: &'a Reasons,
 }
+
+/// Why facts are unknown, by name.
+pub type Reasons = BTreeMap<&'static str, String>;
 
 impl History for View<'_> {
     fn now(&self, fact: &str) -> Option<f64> {
@@ -144,6 +149,10 @@ impl History for View<'_> {
 
     fn siblings(&self, fact: &str) -> Option<f64> {
         self.others.median(fact)
+    }
+
+    fn why_unknown(&self, fact: &str) -> Option<&str> {
+        self.reasons.get(fact).map(String::as_str)
     }
 
     fn measure(&self, fact: &str, statistic: Statistic, window_ms: u64) -> Option<Measured> {
@@ -201,6 +210,7 @@ mod tests {
                 recent: &recent,
                 long: &long,
                 others: Others::default(),
+                reasons: &Reasons::new(),
             };
             trigger.check(&view, &mut trigger.clocks(), 0)
         };
@@ -229,6 +239,7 @@ mod tests {
                 recent: &recent,
                 long: &long,
                 others: Others::default(),
+                reasons: &Reasons::new(),
             };
             let decision = trigger.check(&view, &mut trigger.clocks(), 0);
             assert_ne!(

@@ -14,6 +14,7 @@ pub mod capture;
 #[cfg(any(target_os = "linux", windows))]
 pub mod collector;
 pub mod config;
+pub mod counters;
 #[cfg(any(target_os = "linux", windows))]
 pub mod discover;
 #[cfg(any(target_os = "linux", windows))]

@@ -28,5 +28,8 @@ pub trait PeekProcess: Send {
     fn read(&mut self, facts: &mut Facts) -> bool;
 }
 
+/// Why a process has no values of a runtime.
+pub const NO_RUNTIME: &str = "no .NET runtime was found in it";
+
 /// The prefix of the facts that need this.
 pub const PREFIX: &str = "managed.";

@@ -1,7 +1,8 @@
 //! One watched process: its sampler, its past, its clocks.
 
 use crate::config::ServiceConfig;
-use crate::history::{Keep, ProcessHistory, ServiceHistory, View};
+use crate::counters::{Counters, Unknown};
+use crate::history::{Keep, ProcessHistory, Reasons, ServiceHistory, View};
 use crate::identity::Identity;
 use crate::peek::{self, Peek, PeekProcess};
 use crate::sample::process::ProcessSampler;
@@ -9,6 +10,7 @@ use crate::sample::{Facts, Sampler};
 use crate::siblings::Siblings;
 use crate::trigger::{self, Armed, Fired, Watch};
 use leakhound_archive::manifest::SamplePoint;
+use leakhound_rules::vocabulary::Counter;
 use leakhound_rules::{Decision, History, Reading, Statistic, Trigger};
 use std::time::{Duration, Instant};
 use tracing::{debug, error};
@@ -66,6 +68,8 @@ pub struct Plan {
     pub siblings: Vec<&'static str>,
     /// The `managed.*` facts that triggers name; nothing else is looked at in the running process.
     pub peeks: Vec<&'static str>,
+    /// The counters of the program that triggers name.
+    pub counters: Vec<&'static Counter>,
     /// The facts that triggers name: they are fresh in every sample.
     pub named: Vec<&'static str>,
     /// How often a process is sampled.
@@ -83,6 +87,10 @@ impl Plan {
                 named.push(fact.name);
             }
         }
+        let mut counters: Vec<&'static Counter> =
+            parsed.iter().flat_map(Trigger::counters).collect();
+        counters.sort_unstable_by_key(|counter| counter.fact.name);
+        counters.dedup_by_key(|counter| counter.fact.name);
         let mut siblings: Vec<&'static str> =
             parsed.iter().flat_map(Trigger::sibling_facts).collect();
         siblings.sort_unstable();
@@ -95,6 +103,7 @@ impl Plan {
                 .filter(|f| f.starts_with(peek::PREFIX))
                 .collect(),
             named,
+            counters,
             siblings,
             triggers,
             every,
@@ -131,6 +140,12 @@ pub struct Target {
     peeking: Peeking,
     /// Why live managed values cannot be read.
     blind: Option<String>,
+    /// Counters of the program, where a trigger asks for some.
+    counters: Option<Counters>,
+    /// Those of them that stay unknown.
+    unknown: Unknown,
+    /// Why facts are unknown in the last sample.
+    reasons: Reasons,
     /// Why the last capture began.
     begun: Option<Fired>,
 }
@@ -168,6 +183,9 @@ impl Target {
                 }
             },
             blind: None,
+            counters: None,
+            unknown: Unknown::default(),
+            reasons: Reasons::new(),
             begun: None,
         })
     }
@@ -178,6 +196,11 @@ impl Target {
         if earlier.identity.start_ticks == self.identity.start_ticks && earlier.name == self.name {
             self.recent = earlier.recent;
             self.begun = earlier.begun;
+            self.unknown = earlier.unknown;
+            // A session goes on as it is; one that is to read something else is ended, and begun anew with the next sample.
+            self.counters = earlier
+                .counters
+                .filter(|counters| counters.does(&plan.counters, plan.every));
             if let Some(before) = before {
                 self.watch
                     .inherit(&plan.triggers, &earlier.watch, &before.triggers);
@@ -199,6 +222,7 @@ impl Target {
             return false;
         }
         self.peek(plan, peek, now);
+        self.count(plan, now);
         self.recent.add(&plan.keep.recent, &self.facts, now_ms);
         long.add(&plan.keep.long, &self.facts, now_ms);
         let left = self.recent.time_to_limit(&self.facts);
@@ -248,6 +272,36 @@ impl Target {
         }
     }
 
+    /// Takes the counters of the program as they came last.
+    fn count(&mut self, plan: &Plan, now: Instant) {
+        self.reasons.clear();
+        if plan.counters.is_empty() {
+            return;
+        }
+        if self.counters.is_none() {
+            let begun = match &self.identity.dotnet {
+                None => Err(peek::NO_RUNTIME.to_owned()),
+                Some(_) => Counters::watch(&self.identity, &plan.counters, plan.every),
+            };
+            match begun {
+                Ok(counters) => self.counters = Some(counters),
+                Err(why) => {
+                    for counter in &plan.counters {
+                        self.reasons.insert(counter.fact.name, why.clone());
+                    }
+                }
+            }
+        }
+        if let Some(counters) = &self.counters {
+            counters.read(&mut self.facts, &mut self.reasons, now);
+        }
+    }
+
+    /// Counters that turned out to be unknown, each once, and why.
+    pub fn news(&mut self, plan: &Plan, now: Instant) -> Vec<(&'static str, String)> {
+        self.unknown.news(&self.reasons, plan.every, now)
+    }
+
     /// Why live managed values cannot be read; `None` when they can, or nobody asks.
     #[must_use]
     pub fn blind(&self) -> Option<&str> {
@@ -266,6 +320,7 @@ impl Target {
             recent: &self.recent,
             long: past.long,
             others: past.siblings.of(&self.name, self.identity.pid),
+            reasons: &self.reasons,
         }
     }
 

@@ -275,6 +275,9 @@ impl Watcher {
                 gone.push(*pid);
             } else {
                 sampled.push(*pid);
+                for (counter, why) in target.news(plan, now) {
+                    warn!(pid, service = %target.name, counter, why, "A counter that a trigger names is unknown; what it decides does not fire");
+                }
             }
         }
         // Triggers may compare a process with its siblings, so all are sampled before one is checked.

@@ -29,15 +29,24 @@ pub(crate) fn same_kind(a: &Expr, b: &Expr) -> Option<Option<Kind>> {
         (x, _) if zero(b) && is_numeric(x) => Some(x),
         (_, y) if zero(a) && is_numeric(y) => Some(y),
         // A quotient is a share; against a plain number it is "times": `heap.used / heap.live > 2`.
-        (None, Some(Kind::Ratio)) if !is_fact(b) => Some(Some(Kind::Ratio)),
-        (Some(Kind::Ratio), None) if !is_fact(a) => Some(Some(Kind::Ratio)),
+        // Not so of a counter: whether 80 or 0.8 is `80%` there, only the program knows.
+        (None, Some(Kind::Ratio)) if !is_fact(b) && !is_fact(a) => Some(Some(Kind::Ratio)),
+        (Some(Kind::Ratio), None) if !is_fact(a) && !is_fact(b) => Some(Some(Kind::Ratio)),
         _ => None,
     }
 }
 
-/// A share that is measured, not computed: a plain number beside it is a percent sign forgotten.
+/// What is measured, not computed: a plain number beside a share of this sort is a percent sign forgotten.
 fn is_fact(expr: &Expr) -> bool {
-    matches!(expr.op, Op::Fact(_) | Op::Column { .. } | Op::Window { .. })
+    matches!(
+        expr.op,
+        Op::Fact(_) | Op::Column { .. } | Op::Window { .. } | Op::Siblings { .. }
+    )
+}
+
+/// A counter of the program, at one moment or over time.
+fn is_counter(expr: &Expr) -> bool {
+    expr.kind.is_none() && is_fact(expr)
 }
 
 pub(crate) fn compare(
@@ -115,6 +124,10 @@ pub(crate) fn mixed(
         ),
     );
     let help = match (&right.kind, &left.kind) {
+        _ if is_counter(a) || is_counter(b) => Some(
+            "a counter has no unit: write a plain number, in what the program counts, or multiply: `counter(\"…\") * 1 MB`"
+                .to_owned(),
+        ),
         (NodeKind::Quantity(literal), _) => repair(*literal, right, a.kind),
         (_, NodeKind::Quantity(literal)) => repair(*literal, left, b.kind),
         _ => a.kind.filter(|k| is_numeric(Some(*k))).map(|k| {
@@ -156,7 +169,7 @@ fn repair(literal: Quantity, node: &Node, wanted: Option<Kind>) -> Option<String
             kind: Some(Kind::Ratio),
         }),
         (Kind::Ratio, _) => format!("{number}%"),
-        (Kind::Count, _) => number,
+        (Kind::Count | Kind::Number, _) => number,
         (Kind::Duration, _) => format!("{number} s"),
         (Kind::BytesPerHour, Some(Kind::Bytes)) => format!("{written}/h"),
         (Kind::BytesPerHour, _) => format!("{number} MB/h"),

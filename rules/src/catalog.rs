@@ -9,7 +9,7 @@ use crate::pack::RuleSet;
 use crate::rule::Rule;
 use crate::rule_test::{TestOutcome, run_tests};
 use crate::units::format_exact;
-use crate::vocabulary::{FACTS, Kind, LISTS};
+use crate::vocabulary::{FACTS, Kind, LISTS, counter};
 
 /// A row of `leakhound rules facts`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,10 +26,10 @@ pub struct FactRow {
     pub sentence: &'static str,
 }
 
-/// Every fact, every list, and every column of every list.
+/// Every fact, one row for all counters, every list, and every column of every list.
 #[must_use]
 pub fn facts() -> Vec<FactRow> {
-    let scalars = FACTS.iter().map(|fact| FactRow {
+    let scalars = FACTS.iter().chain([&counter::FAMILY]).map(|fact| FactRow {
         name: fact.name.to_owned(),
         kind: kind_name(fact.kind),
         unit: fact.kind.unit(),
@@ -64,6 +64,7 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::Duration => "duration",
         Kind::BytesPerHour => "bytes per hour",
         Kind::CountPerHour => "count per hour",
+        Kind::Number => "number",
         Kind::Bool => "yes or no",
         Kind::Text => "text",
         Kind::Texts => "texts",

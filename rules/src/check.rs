@@ -13,8 +13,8 @@ use crate::history::Statistic;
 use crate::parser::parse;
 use crate::syntax::{Aggregate, How, Node, NodeKind, Operator};
 use crate::units::Quantity;
-use crate::vocabulary::{FACTS, Fact, Kind, LISTS, List, fact_named, list_named};
-use of_fact::{duration_ms, siblings, window};
+use crate::vocabulary::{self, FACTS, Fact, Kind, LISTS, List, fact_named, list_named};
+use of_fact::{counter, duration_ms, siblings, window};
 
 /// Most lists that one expression may walk inside each other, `for_each` included: the work is rows^2 at most.
 const MAX_LISTS: usize = 2;
@@ -165,7 +165,7 @@ impl Checker<'_> {
             }
         }
         if let Some(fact) = fact_named(name) {
-            return Ok(Expr::new(Op::Fact(fact), Some(fact.kind)));
+            return Ok(Expr::of_fact(fact));
         }
         Err(self.unknown_name(name, span))
     }
@@ -343,6 +343,18 @@ impl Checker<'_> {
                 arity(1, "siblings(private_bytes)")?;
                 return siblings(&arguments[0], node);
             }
+            vocabulary::counter::WORD => {
+                if !self.environment.trigger {
+                    return Err(Fault::new(
+                        node.span.clone(),
+                        "a rule judges a dump, and a counter is read from a running process",
+                    )
+                    .help(
+                        "use it in a trigger; `leakhound rules facts` lists what a rule may ask",
+                    ));
+                }
+                return counter(arguments, node).map(Expr::of_fact);
+            }
             ladder::WORD => return Err(ladder::misplaced(node)),
             "average" => Statistic::Average,
             "minimum" => Statistic::Minimum,
@@ -360,6 +372,7 @@ impl Checker<'_> {
                     "maximum",
                     "rate",
                     "siblings",
+                    vocabulary::counter::WORD,
                     ladder::WORD,
                 ];
                 return Err(Fault::new(

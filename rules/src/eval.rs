@@ -205,12 +205,12 @@ impl<'a, 'r> Evaluation<'a, 'r> {
                     .facts
                     .measure(fact, *statistic, *window_ms)
                     .map_or(Val::Unknown, Val::number);
-                self.note(text, value, expr.kind, fact.sentence);
+                self.note(text, value, expr.kind.or(Some(fact.kind)), fact.sentence);
                 value
             }
             Op::Siblings { fact, text } => {
                 let value = self.facts.siblings(fact).map_or(Val::Unknown, Val::number);
-                self.note(text, value, expr.kind, fact.sentence);
+                self.note(text, value, Some(fact.kind), fact.sentence);
                 value
             }
             Op::Aggregate(question) if !matches!(question.how, How::Any | How::All) => {
@@ -322,7 +322,8 @@ impl<'a, 'r> Evaluation<'a, 'r> {
             return Truth::False;
         };
         let step = self.value(step);
-        self.note(&ladder.text, step, ladder.kind, "The next threshold.");
+        let kind = ladder.kind.or(Some(Kind::Number));
+        self.note(&ladder.text, step, kind, "The next threshold.");
         compared(ladder.operator, value, step)
     }
 

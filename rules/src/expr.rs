@@ -20,6 +20,10 @@ impl Expr {
         self.kind
     }
 
+    pub(crate) fn of_fact(fact: &'static Fact) -> Self {
+        Self::new(Op::Fact(fact), fact.kind.of_expression())
+    }
+
     pub(crate) fn new(op: Op, kind: Option<Kind>) -> Self {
         Self { op, kind }
     }

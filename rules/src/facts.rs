@@ -86,4 +86,8 @@ impl Facts for Live<'_> {
     fn siblings(&self, fact: &'static Fact) -> Option<f64> {
         self.0.siblings(fact.name)
     }
+
+    fn why_unknown(&self, name: &str) -> Option<&str> {
+        self.0.why_unknown(name)
+    }
 }

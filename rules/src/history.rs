@@ -42,6 +42,11 @@ pub trait History {
     fn siblings(&self, _fact: &str) -> Option<f64> {
         None
     }
+
+    /// Why `fact` is unknown, a few words, where that is known.
+    fn why_unknown(&self, _fact: &str) -> Option<&str> {
+        None
+    }
 }
 
 /// A window is known when at least one tenth of it is covered: a week's average is known after 17 hours.

@@ -19,6 +19,7 @@
 //! | elements | a column by its name: `count`, or `item.count`; inside a list question of a `for_each` rule, `outer.count` is the rule's element |
 //! | parameters | `params.floor` is the rule's own, settable per service |
 //! | time, in triggers only | `c for 30 s`; `average(x, 7 days)` `minimum` `maximum` `rate(x, 1 h)` of a fact |
+//! | counters, in triggers only | `counter("System.Runtime/threadpool-queue-length")`: a counter of the program, a plain number; provider and name with a slash between |
 //! | others, in triggers only | `siblings(x)`: the median of a fact over the other processes of the same service on the node; unknown without any |
 //! | steps, in triggers only | `x > steps(1 GB, 2 GB, 3 GB)`: each threshold fires once; also `>=`, and falling ones after `<` and `<=` |
 //!

@@ -100,7 +100,7 @@ impl Reader<'_> {
 
     fn side(&self, expr: &Expr, kind: Option<Kind>) -> Option<Side> {
         let value: Val<'_> = Evaluation::new(self.facts).value(expr);
-        let kind = expr.kind.or(kind);
+        let kind = expr.kind.or(kind).or(Some(Kind::Number));
         Some(Side {
             value: value.exact(kind)?,
             unit: kind.map_or("count", Kind::unit),

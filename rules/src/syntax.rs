@@ -265,14 +265,16 @@ impl Node {
     }
 }
 
+/// A text in quotes, as it is read again.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             NodeKind::Quantity(quantity) => f.write_str(&format_exact(*quantity)),
-            NodeKind::Text(text) => {
-                let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
-                write!(f, "\"{escaped}\"")
-            }
+            NodeKind::Text(text) => f.write_str(&quoted(text)),
             NodeKind::Bool(value) => write!(f, "{value}"),
             NodeKind::Name(name) => f.write_str(name),
             NodeKind::Not(inner) => {

@@ -29,7 +29,7 @@ use crate::finding::Evidence;
 use crate::history::{History, Statistic};
 use crate::reading::{Reader, Reading};
 use crate::value::Truth;
-use crate::vocabulary::{Fact, Scope};
+use crate::vocabulary::{Counter, Fact, Scope, counter_named};
 
 /// A checked trigger condition.
 #[derive(Debug, Clone)]
@@ -191,6 +191,13 @@ impl Trigger {
     #[must_use]
     pub fn facts(&self) -> Vec<&'static Fact> {
         facts_named_in(&self.checked.expr)
+    }
+
+    /// The counters of the program that it names, each once.
+    #[must_use]
+    pub fn counters(&self) -> Vec<&'static Counter> {
+        let facts = self.facts().into_iter();
+        facts.filter_map(|fact| counter_named(fact.name)).collect()
     }
 
     /// Facts it names that no running process can tell, only a dump: until one of them is known,

@@ -219,6 +219,7 @@ pub fn format_value(value: f64, kind: Kind) -> String {
     match kind {
         Kind::Bytes => format_bytes(value),
         Kind::Count => format_count(value),
+        Kind::Number => format_number(value),
         Kind::Ratio => format_ratio(value),
         Kind::Duration => format_duration(value),
         Kind::BytesPerHour => format!("{}/h", format_bytes(value)),
@@ -287,6 +288,21 @@ pub fn format_count(count: f64) -> String {
     out
 }
 
+/// A plain number: `0.034`, `12.5`, `12,400`; three digits of what is small, whole numbers as counts are.
+#[must_use]
+pub fn format_number(value: f64) -> String {
+    let size = value.abs();
+    if value.fract() == 0.0 || size >= 100.0 {
+        return format_count(value.round());
+    }
+    if size >= 1.0 {
+        return trim_zeros(format!("{value:.2}"));
+    }
+    // Decimals up to the third digit that is not zero.
+    let zeros = (-size.log10()).floor().clamp(0.0, 9.0) as usize;
+    trim_zeros(format!("{value:.*}", zeros + 3))
+}
+
 /// A share: `63%`, `4.2%`, `0.03%`. Only the whole is `100%`: 99.96% is not rounded up to it.
 #[must_use]
 pub fn format_ratio(ratio: f64) -> String {
@@ -351,7 +367,7 @@ pub fn format_exact(quantity: Quantity) -> String {
         Some(Kind::Duration) => exact_with(value, TIME_STEPS, " "),
         Some(Kind::BytesPerHour) => exact_with(value, BYTE_RATE_STEPS, " "),
         Some(Kind::CountPerHour) => exact_with(value, &[("/h", 1.0)], ""),
-        Some(Kind::Count | Kind::Bool | Kind::Text | Kind::Texts) => plain(value),
+        Some(Kind::Count | Kind::Number | Kind::Bool | Kind::Text | Kind::Texts) => plain(value),
     }
 }
 

@@ -118,6 +118,10 @@ impl<'a> Val<'a> {
         match self {
             Self::Unknown => None,
             Self::Number(v) if kind == Some(Kind::Ratio) => Some(Value::Float(round4(v))),
+            // A counter may say anything, and says it whole.
+            Self::Number(v) if kind == Some(Kind::Number) && v.fract() != 0.0 => {
+                Some(Value::Float(v))
+            }
             Self::Number(v) => Some(Value::Int(v.round() as i64)),
             Self::Bool(v) => Some(Value::Bool(v)),
             Self::Text(t) => Some(Value::Text(t.to_owned())),

@@ -2,9 +2,11 @@
 //!
 //! `leakhound rules facts` and the catalogue page are printed from them.
 
+pub mod counter;
 mod facts;
 mod lists;
 
+pub use counter::{Counter, counter_named};
 pub use facts::FACTS;
 pub use lists::LISTS;
 
@@ -25,6 +27,8 @@ pub enum Kind {
     BytesPerHour,
     /// Things per hour.
     CountPerHour,
+    /// A plain number: what a counter of the program says. An expression over it has no kind.
+    Number,
     /// Yes or no.
     Bool,
     /// A name.
@@ -44,6 +48,7 @@ impl Kind {
             Self::Duration => "ms",
             Self::BytesPerHour => "bytes/h",
             Self::CountPerHour => "count/h",
+            Self::Number => "number",
             Self::Bool => "bool",
             Self::Text => "text",
             Self::Texts => "texts",
@@ -60,6 +65,7 @@ impl Kind {
             Self::Duration => "a time span",
             Self::BytesPerHour => "bytes per hour",
             Self::CountPerHour => "a count per hour",
+            Self::Number => "a plain number",
             Self::Bool => "yes or no",
             Self::Text => "a text",
             Self::Texts => "a list of texts",
@@ -76,9 +82,17 @@ impl Kind {
             Self::Duration => "10 min",
             Self::BytesPerHour => "100 MB/h",
             Self::CountPerHour => "60/h",
+            Self::Number => "100",
             Self::Bool => "true",
             Self::Text | Self::Texts => "\"System.String\"",
         }
+    }
+}
+
+impl Kind {
+    /// The kind of an expression that is a value of this kind: a plain number has none.
+    pub(crate) fn of_expression(self) -> Option<Self> {
+        (self != Self::Number).then_some(self)
     }
 }
 

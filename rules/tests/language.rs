@@ -487,6 +487,11 @@ fn mixed_units_are_refused_with_a_repair() {
         ),
         ("average(threads, 1 h) > 5", "asks about time", "trigger"),
         ("threads > 5 for 1 s", "asks about time", "trigger"),
+        (
+            "counter(\"System.Runtime/cpu-usage\") > 5",
+            "read from a running process",
+            "trigger",
+        ),
         ("min(threads) > 1", "of one value", "min bytes in pinned"),
         ("known(threads, fds)", "takes 1 arguments", "known("),
         (

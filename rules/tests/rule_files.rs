@@ -364,6 +364,7 @@ fn rules_and_facts_can_be_listed_and_explained() {
         ("time_to_limit", "ms", "live"),
         ("growing_statics.rate", "bytes/h", "growth"),
         ("pinned", "", "sheet"),
+        ("counter(\"PROVIDER/NAME\")", "number", "live"),
     ] {
         let row = facts.iter().find(|f| f.name == name).unwrap();
         assert_eq!((row.unit, row.scope), (unit, scope), "{name}");

@@ -95,7 +95,8 @@ pub fn for_condition(
 }
 
 fn shown(name: &str, value: Option<f64>) -> String {
-    match (value, vocabulary::fact_named(name)) {
+    let counter = || vocabulary::counter_named(name).map(|counter| &counter.fact);
+    match (value, vocabulary::fact_named(name).or_else(counter)) {
         (Some(value), Some(fact)) => format!("{name} {}", format_value(value, fact.kind)),
         _ => format!("{name} is not known"),
     }

@@ -61,12 +61,17 @@ impl Drop for Group {
     }
 }
 
-struct Container(Child);
+pub struct Container(Child);
 
 impl Container {
-    fn start(folder: &Path, group: Option<&Group>) -> Self {
+    /// A target in a root folder, a mount and a pid namespace of its own, as nobody.
+    pub fn start(folder: &Path, target: &str) -> Self {
+        Self::start_in(folder, target, None)
+    }
+
+    fn start_in(folder: &Path, target: &str, group: Option<&Group>) -> Self {
         let runtime = runtimes::get(Version::Net8).expect("a runtime");
-        let app = targets::app("event-handlers").expect("the target compiles");
+        let app = targets::app(target).expect("the target compiles");
         let root = folder.join("container");
         fs::create_dir(&root).expect("a folder");
         let enter = group
@@ -105,6 +110,14 @@ impl Container {
             .any(|line| line.starts_with("READY "));
         assert!(ready, "the service did not become ready in its container");
         container
+    }
+
+    /// The id of the service on this node: it is the one child of what made the container.
+    pub fn pid(&self) -> u32 {
+        let maker = self.0.id();
+        let children = fs::read_to_string(format!("/proc/{maker}/task/{maker}/children"));
+        let children = children.expect("it runs");
+        children.trim().parse().expect("one child")
     }
 }
 
@@ -201,7 +214,7 @@ fn a_service_in_a_container_is_found_by_its_name_and_captured_from_the_image() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let id = "5e6f".repeat(16);
     let group = Group::make(&id);
-    let _container = Container::start(folder.path(), group.as_ref());
+    let _container = Container::start_in(folder.path(), "event-handlers", group.as_ref());
     let command = in_image(folder.path());
     // Where this machine makes no memory groups, the container is known by its program alone.
     let (matcher, limit) = match group {

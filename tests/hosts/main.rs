@@ -3,6 +3,7 @@
 
 mod agent;
 mod container;
+mod counters;
 mod debian;
 mod guide;
 mod kubernetes;

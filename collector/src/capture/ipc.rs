@@ -4,7 +4,9 @@
 //! (`DOTNET_IPC_V1\0`, size, command set, command, reserved) and a payload; strings are a count of UTF-16
 //! units, the NUL included, and the units.
 
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use thiserror::Error;
 const MAGIC: &[u8; 14] = b"DOTNET_IPC_V1\0";
 const HEADER_BYTES: usize = 20;
 const DUMP: u8 = 0x01;
+const EVENT_PIPE: u8 = 0x02;
 const PROCESS: u8 = 0x04;
 const SERVER: u8 = 0xff;
 const OK: u8 = 0x00;
@@ -109,9 +112,7 @@ pub fn write_dump(
     timeout: Duration,
 ) -> Result<(), IpcError> {
     let mut payload = Vec::new();
-    let units: Vec<u16> = path.encode_utf16().chain([0]).collect();
-    payload.extend((units.len() as u32).to_le_bytes());
-    payload.extend(units.iter().flat_map(|u| u.to_le_bytes()));
+    push_text(&mut payload, path);
     payload.extend((kind as u32).to_le_bytes());
     payload.extend(0_u32.to_le_bytes()); // no logging into the target's own output
     // 0x03 (.NET 7) answers with words, 0x02 (.NET 6) takes flags, 0x01 is the oldest.
@@ -132,6 +133,73 @@ pub fn write_dump(
     Err(IpcError::Failed { code, message })
 }
 
+/// An event source to be listened to.
+#[derive(Debug, Clone, Copy)]
+pub struct Provider<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it is told, `KEY=VALUE`.
+    pub arguments: &'a str,
+}
+
+/// Buffer of a session within the process. The runtime grows it with use; what counters need is a few kilobytes.
+const BUFFER_MB: u32 = 1;
+/// The format Nettrace.
+const NETTRACE: u32 = 1;
+/// Events of level `Critical`, and those that go at any level, as the values of counters do. With 0, which stands for all, a
+/// source would prepare every event that it has, for nothing.
+const LEVEL: u32 = 1;
+
+/// Begins a session with events of these sources. The answer's stream follows on the connection that is given back, for as
+/// long as it is open: the runtime ends the session when it can write no more.
+///
+/// # Errors
+/// See [`IpcError`]. [`IpcError::UnknownCommand`] of a runtime before 3.0.
+pub fn collect(
+    socket: &Path,
+    providers: &[Provider<'_>],
+    timeout: Duration,
+) -> Result<UnixStream, IpcError> {
+    // 0x03 (3.1) can leave out the description of all methods at the end, 0x02 (3.0) cannot.
+    for (command, no_rundown) in [(0x03, &[0_u8][..]), (0x02, &[])] {
+        let mut payload = BUFFER_MB.to_le_bytes().to_vec();
+        payload.extend(NETTRACE.to_le_bytes());
+        payload.extend(no_rundown);
+        payload.extend((providers.len() as u32).to_le_bytes());
+        for provider in providers {
+            payload.extend(0_u64.to_le_bytes()); // no keywords: events that have none
+            payload.extend(LEVEL.to_le_bytes());
+            push_text(&mut payload, provider.name);
+            push_text(&mut payload, provider.arguments);
+        }
+        let mut stream = connect(socket, timeout)?;
+        match ask(&mut stream, EVENT_PIPE, command, &payload) {
+            Err(IpcError::UnknownCommand { .. }) => {}
+            Err(error) => return Err(error),
+            Ok(_session) => return Ok(stream),
+        }
+    }
+    Err(IpcError::UnknownCommand {
+        set: EVENT_PIPE,
+        command: 0x02,
+    })
+}
+
+fn push_text(payload: &mut Vec<u8>, text: &str) {
+    let units: Vec<u16> = text.encode_utf16().chain([0]).collect();
+    payload.extend((units.len() as u32).to_le_bytes());
+    payload.extend(units.iter().flat_map(|u| u.to_le_bytes()));
+}
+
+/// Connects, and gives up after a while: a process that is stopped takes no connection once its queue is full.
+fn connect(socket: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    let connection = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    connection.set_read_timeout(Some(timeout))?;
+    connection.set_write_timeout(Some(timeout.min(Duration::from_secs(10))))?;
+    connection.connect(&SockAddr::unix(socket)?)?;
+    Ok(UnixStream::from(OwnedFd::from(connection)))
+}
+
 fn call(
     socket: &Path,
     set: u8,
@@ -139,9 +207,10 @@ fn call(
     payload: &[u8],
     timeout: Duration,
 ) -> Result<Vec<u8>, IpcError> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(timeout))?;
-    stream.set_write_timeout(Some(timeout.min(Duration::from_secs(10))))?;
+    ask(&mut connect(socket, timeout)?, set, command, payload)
+}
+
+fn ask(stream: &mut UnixStream, set: u8, command: u8, payload: &[u8]) -> Result<Vec<u8>, IpcError> {
     let size = u16::try_from(HEADER_BYTES + payload.len())
         .map_err(|_| IpcError::Damaged("the request is longer than 64 KiB"))?;
     let mut request = MAGIC.to_vec();
@@ -149,7 +218,7 @@ fn call(
     request.extend([set, command, 0, 0]);
     request.extend(payload);
     stream.write_all(&request)?;
-    read_answer(&mut stream, set, command)
+    read_answer(stream, set, command)
 }
 
 fn read_answer(from: &mut impl Read, set: u8, command: u8) -> Result<Vec<u8>, IpcError> {

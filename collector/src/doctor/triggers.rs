@@ -2,13 +2,22 @@
 
 use super::{Check, Health, check};
 use crate::config::ServiceConfig;
+use crate::counters::Counters;
 use crate::identity::Identity;
-use crate::peek::{Peek, RuntimePeek};
-use crate::sample;
+use crate::peek::{NO_RUNTIME, Peek, RuntimePeek};
+use crate::sample::{self, Facts};
 use crate::target::Plan;
 use leakhound_rules::Trigger;
+use leakhound_rules::vocabulary::counter_named;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 const NAME: &str = "triggers";
+/// The pace at which counters are asked for, and how long they may take: a counter that is not there is told from one that is
+/// late after three and a half intervals.
+const COUNTED_EVERY: Duration = Duration::from_secs(1);
+const COUNTED_FOR: Duration = Duration::from_secs(5);
+const COUNTED_LOOK: Duration = Duration::from_millis(100);
 /// Facts that need more than one sample, so that one look says nothing about them.
 const LATER: [&str; 3] = ["cpu", "cpu.machine", "time_to_limit"];
 
@@ -16,9 +25,11 @@ const LATER: [&str; 3] = ["cpu", "cpu.machine", "time_to_limit"];
 pub(super) fn checks(service: &ServiceConfig, processes: &[&Identity]) -> Vec<Check> {
     let plan = Plan::of(service);
     let name = &service.name.text;
+    let counted = counters(&plan, processes);
     let mut out: Vec<Check> = processes
         .iter()
-        .map(|process| facts(name, &plan, process))
+        .zip(counted)
+        .map(|(process, counted)| facts(name, &plan, process, counted))
         .collect();
     if let ([alone], false) = (processes, plan.siblings.is_empty()) {
         let sentence = format!(
@@ -35,7 +46,44 @@ pub(super) fn checks(service: &ServiceConfig, processes: &[&Identity]) -> Vec<Ch
     out
 }
 
-fn facts(service: &str, plan: &Plan, process: &Identity) -> Check {
+/// Counters of the program that are unknown, and why.
+type Uncounted = BTreeMap<&'static str, String>;
+
+/// Listens to the counters of all processes at once, as long as it takes to tell what is missing from what is late.
+fn counters(plan: &Plan, processes: &[&Identity]) -> Vec<Uncounted> {
+    if plan.counters.is_empty() {
+        return vec![Uncounted::new(); processes.len()];
+    }
+    let watch = |process: &&Identity| match process.dotnet {
+        None => Err(NO_RUNTIME.to_owned()),
+        Some(_) => Counters::watch(process, &plan.counters, COUNTED_EVERY),
+    };
+    let watched: Vec<_> = processes.iter().map(watch).collect();
+    let read = |watched: &Result<Counters, String>| {
+        let mut missing = Uncounted::new();
+        match watched {
+            Ok(counters) => counters.read(&mut Facts::default(), &mut missing, Instant::now()),
+            Err(why) => {
+                let all = plan.counters.iter().map(|c| (c.fact.name, why.clone()));
+                missing.extend(all);
+            }
+        }
+        missing
+    };
+    let deadline = Instant::now() + COUNTED_FOR;
+    loop {
+        let found: Vec<Uncounted> = watched.iter().map(read).collect();
+        if found.iter().all(BTreeMap::is_empty)
+            || watched.iter().all(Result::is_err)
+            || Instant::now() >= deadline
+        {
+            return found;
+        }
+        std::thread::sleep(COUNTED_LOOK);
+    }
+}
+
+fn facts(service: &str, plan: &Plan, process: &Identity, counted: Uncounted) -> Check {
     let pid = process.pid;
     let mut facts = match sample::once(process) {
         Ok(facts) => facts,
@@ -61,7 +109,9 @@ fn facts(service: &str, plan: &Plan, process: &Identity) -> Check {
     let mut missing: Vec<&str> = Vec::new();
     let named = plan.triggers.iter().map(|t| &t.trigger);
     for fact in named.flat_map(Trigger::facts) {
-        let is_known = facts.get(fact.name).is_some() || LATER.contains(&fact.name);
+        let is_known = facts.get(fact.name).is_some()
+            || LATER.contains(&fact.name)
+            || counter_named(fact.name).is_some_and(|_| !counted.contains_key(fact.name));
         if !is_known && !missing.contains(&fact.name) {
             missing.push(fact.name);
         }
@@ -71,7 +121,14 @@ fn facts(service: &str, plan: &Plan, process: &Identity) -> Check {
             format!("Service `{service}`: all that its triggers name is read from process {pid}.");
         return check(NAME, Health::Ok, sentence, "");
     }
-    let why = blind.map_or_else(String::new, |why| format!(" ({why})"));
+    let mut whys: Vec<String> = blind.into_iter().chain(counted.into_values()).collect();
+    whys.sort();
+    whys.dedup();
+    let why = if whys.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", whys.join("; "))
+    };
     let sentence = format!(
         "Service `{service}`: {} cannot be read from process {pid}{why}; comparisons with it are unknown and do not fire.",
         missing.join(", ")
@@ -82,6 +139,8 @@ fn facts(service: &str, plan: &Plan, process: &Identity) -> Check {
 fn advice(missing: &[&str]) -> &'static str {
     if missing.iter().any(|f| f.starts_with(crate::peek::PREFIX)) {
         "Live managed values need a .NET process and the right to read its memory: CAP_SYS_PTRACE, or the service's own user."
+    } else if missing.iter().any(|f| counter_named(f).is_some()) {
+        "Counters are sent over the diagnostics socket of a .NET process: it must be there and the agent must be allowed to write to it (as the service's user, or with CAP_DAC_OVERRIDE); provider and name are spelt as the program spells them."
     } else if missing.iter().any(|f| f.starts_with("limit")) {
         "The process has no memory limit, or its cgroup is not visible to the agent; compare with node.memory instead."
     } else if missing.iter().any(|f| f.contains("pressure")) {

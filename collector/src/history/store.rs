@@ -4,7 +4,7 @@ use super::ServiceHistory;
 use super::window::Bucket;
 use leakhound_archive::ArchiveError;
 use leakhound_archive::state::State;
-use leakhound_rules::vocabulary::fact_named;
+use leakhound_rules::vocabulary::{counter_named, fact_named};
 use rusqlite::params;
 use std::collections::BTreeMap;
 
@@ -69,7 +69,9 @@ impl HistoryStore {
         let mut history = ServiceHistory::default();
         for (name, bucket) in rows {
             // A fact that this version does not know any more is left alone.
-            if let Some(fact) = fact_named(&name) {
+            // So is a counter that no trigger asks for any more.
+            let counter = || counter_named(&name).map(|counter| &counter.fact);
+            if let Some(fact) = fact_named(&name).or_else(counter) {
                 history.facts.entry(fact.name).or_default().merge(bucket);
             }
         }

@@ -1,4 +1,4 @@
-//! Functions of one fact: a statistic over a window of time, the median over siblings.
+//! A counter of the program, and functions of one fact: a statistic over a window of time, the median over siblings.
 
 use crate::algebra::is_numeric;
 use crate::diagnostic::{Fault, nearest};
@@ -6,7 +6,7 @@ use crate::expr::{Expr, Op};
 use crate::history::Statistic;
 use crate::syntax::{Node, NodeKind};
 use crate::units::Quantity;
-use crate::vocabulary::{FACTS, Fact, Kind, fact_named};
+use crate::vocabulary::{FACTS, Fact, Kind, counter as counters, fact_named};
 
 /// A span that was written out, such as `7 days`.
 pub(super) fn duration_ms(node: &Node) -> Option<u64> {
@@ -37,7 +37,7 @@ pub(super) fn window(
     let kind = match (statistic, fact.kind) {
         (_, Kind::Bool | Kind::Text | Kind::Texts) => None,
         (Statistic::Rate, Kind::Bytes) => Some(Kind::BytesPerHour),
-        (Statistic::Rate, Kind::Count) => Some(Kind::CountPerHour),
+        (Statistic::Rate, Kind::Count | Kind::Number) => Some(Kind::CountPerHour),
         (Statistic::Rate, _) => None,
         (_, kind) => Some(kind),
     };
@@ -57,11 +57,37 @@ pub(super) fn window(
         window_ms,
         text: node.to_string().into(),
     };
-    Ok(Expr::new(op, Some(kind)))
+    Ok(Expr::new(op, kind.of_expression()))
+}
+
+/// `counter("System.Runtime/threadpool-queue-length")`.
+pub(super) fn counter(arguments: &[Node], node: &Node) -> Result<&'static Fact, Fault> {
+    let [argument] = arguments else {
+        return Err(Fault::new(
+            node.span.clone(),
+            format!("`counter` takes 1 arguments, not {}", arguments.len()),
+        )
+        .help(format!("write `counter(\"{}\")`", counters::EXAMPLE)));
+    };
+    let NodeKind::Text(path) = &argument.kind else {
+        return Err(Fault::new(
+            argument.span.clone(),
+            "`counter` needs a provider and a name in quotes",
+        )
+        .help(format!("write `counter(\"{}\")`", counters::EXAMPLE)));
+    };
+    counters::counter(path)
+        .map(|counter| &counter.fact)
+        .map_err(|(what, help)| Fault::new(argument.span.clone(), what).help(help))
 }
 
 /// The fact that a function is asked about: its name alone, no expression.
 fn plain_fact(name: &str, what: &Node, example: &str) -> Result<&'static Fact, Fault> {
+    if let NodeKind::Call(word, arguments) = &what.kind
+        && word == counters::WORD
+    {
+        return counter(arguments, what);
+    }
     let NodeKind::Name(fact) = &what.kind else {
         return Err(Fault::new(
             what.span.clone(),
@@ -97,5 +123,5 @@ pub(super) fn siblings(what: &Node, node: &Node) -> Result<Expr, Fault> {
         fact,
         text: node.to_string().into(),
     };
-    Ok(Expr::new(op, Some(fact.kind)))
+    Ok(Expr::new(op, fact.kind.of_expression()))
 }

@@ -280,3 +280,145 @@ fn mistakes_are_shown_with_a_caret_and_a_way_out() {
         assert!(error.contains(says) && error.contains(help), "{error}");
     }
 }
+
+const QUEUE: &str = "counter(\"System.Runtime/threadpool-queue-length\")";
+
+#[test]
+fn a_counter_is_a_live_fact_like_any_other() {
+    let text = format!("({QUEUE} > 100 and 2 * {QUEUE} - 1 > 200) for 30 s");
+    let mut watched = Watched::new(&text);
+    let queue = |n: f64| Now::of(QUEUE, n);
+    assert!(!watched.fires(&queue(101.5), 0));
+    assert!(watched.fires(&queue(101.5), 30));
+    let decision = watched
+        .trigger
+        .check(&queue(101.5), &mut watched.clocks, 31_000);
+    let [evidence] = decision.evidence.as_slice() else {
+        panic!("{decision:?}");
+    };
+    assert_eq!(
+        (
+            evidence.fact.as_str(),
+            evidence.text.as_str(),
+            evidence.unit.as_str()
+        ),
+        (QUEUE, "102", "number")
+    );
+    assert_eq!(evidence.value, crate::Value::Float(101.5));
+    // Nothing came for a while: the time starts over.
+    let silent = watched
+        .trigger
+        .check(&Now::default(), &mut watched.clocks, 32_000);
+    assert_eq!(
+        (silent.truth, silent.missing),
+        (Truth::Unknown, vec![QUEUE.to_owned()])
+    );
+    assert!(!watched.fires(&queue(200.0), 33));
+    let counters = watched.trigger.counters();
+    let [counter] = counters.as_slice() else {
+        panic!("{counters:?}");
+    };
+    assert_eq!(
+        (counter.provider.as_str(), counter.name.as_str()),
+        ("System.Runtime", "threadpool-queue-length")
+    );
+}
+
+#[test]
+fn a_counter_goes_where_facts_go() {
+    for (text, windows) in [
+        (format!("average({QUEUE}, 10 min) > 4.5"), 1),
+        (format!("{QUEUE} > 4 * average({QUEUE}, 7 days)"), 1),
+        (format!("rate({QUEUE}, 1 h) > 60/h"), 1),
+        (format!("{QUEUE} > steps(0.5, 1.5)"), 0),
+        (format!("{QUEUE} > 2 * siblings({QUEUE})"), 0),
+        (format!("{QUEUE} * 1 MB > 500 MB or {QUEUE} > threads"), 0),
+        (format!("otherwise({QUEUE}, 0) > 0 and known({QUEUE})"), 0),
+        (
+            "counter('Shop/hits') / counter('Shop/asks') < 0.5".to_owned(),
+            0,
+        ),
+    ] {
+        let trigger = Trigger::parse(&text).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(trigger.windows().len(), windows, "{text}");
+        assert!(trigger.facts_never_live().is_empty(), "{text}");
+        assert!(
+            trigger
+                .facts()
+                .iter()
+                .all(|f| f.name == QUEUE || f.name != "threads" || text.contains("threads"))
+        );
+    }
+    let trigger = Trigger::parse(&format!("{QUEUE} > steps(0.25, 0.75)")).unwrap();
+    let readings = trigger.readings(&Now::of(QUEUE, 0.5), &trigger.clocks(), 0);
+    let side = |side: &Option<Side>| side.as_ref().map(|s| (s.text.clone(), s.unit)).unwrap();
+    assert_eq!(side(&readings[0].value), ("0.5".to_owned(), "number"));
+    assert_eq!(side(&readings[0].threshold), ("0.25".to_owned(), "number"));
+}
+
+#[test]
+fn mistakes_about_counters_are_shown() {
+    for (text, at, says, help) in [
+        (
+            "counter(\"cpu-usage\") > 80",
+            "\"cpu",
+            "slash between",
+            "System.Runtime/",
+        ),
+        (
+            "counter(\"\") > 80",
+            "\"\"",
+            "slash between",
+            "System.Runtime/",
+        ),
+        (
+            "counter(\"/x\") > 80",
+            "\"/x",
+            "no provider",
+            "System.Runtime/",
+        ),
+        ("counter(cpu) > 80", "cpu", "in quotes", "counter(\"System"),
+        ("counter() > 80", "counter()", "not 0", "counter(\"System"),
+        (
+            "counter(\"a/b\", \"c\") > 80",
+            "counter(",
+            "not 2",
+            "counter(\"System",
+        ),
+        (
+            "counter(\"a/b\") > 80%",
+            "counter",
+            "they cannot be compared",
+            "no unit",
+        ),
+        (
+            "counter(\"a/b\") > 100 MB",
+            "counter",
+            "they cannot be compared",
+            "* 1 MB",
+        ),
+        (
+            "average(counter(\"a\"), 1 h) > 1",
+            "\"a\"",
+            "slash between",
+            "System.Runtime/",
+        ),
+        (
+            "counters(\"a/b\") > 1",
+            "counters",
+            "no function",
+            "`counter`",
+        ),
+    ] {
+        let error = Trigger::parse(text).unwrap_err().to_string();
+        let column = text.find(at).unwrap();
+        let caret = error.lines().find(|l| l.contains('^')).unwrap();
+        let written = error.lines().find(|l| l.contains(text)).unwrap();
+        assert_eq!(
+            caret.find('^').unwrap() - written.find(text).unwrap(),
+            column,
+            "{error}"
+        );
+        assert!(error.contains(says) && error.contains(help), "{error}");
+    }
+}

@@ -120,6 +120,7 @@ fn fault_is_there(name: &str, report: &serde_json::Value, threads: usize, reside
         "healthy" => assert!(resident < 150_000_000, "{resident} resident"),
         "busy" => at_least("/pinned_at_most", number("/pinned_always").unwrap() + 1),
         "steady" => at_least("/port", 1),
+        "counters" => at_least("/waiting", 3),
         "names" => {
             let names = report["names"].as_array().unwrap();
             assert!(names.len() >= 20, "{name}: {} names", names.len());

@@ -170,7 +170,7 @@ mod tests {
         let value = |kind: Kind, row: i64| match kind {
             Kind::Bytes | Kind::Count | Kind::Duration => Value::Int(times * 1_000_000_000 / row),
             Kind::Ratio => Value::Float(0.9),
-            Kind::BytesPerHour | Kind::CountPerHour => Value::Float(1e9),
+            Kind::BytesPerHour | Kind::CountPerHour | Kind::Number => Value::Float(1e9),
             Kind::Bool => Value::Bool(row % 2 == 0),
             Kind::Text => Value::Text(format!("Shop.Part{row}")),
             Kind::Texts => Value::Texts(vec!["Shop.Root".to_owned(), format!("Shop.Part{row}")]),

@@ -59,6 +59,7 @@ fn evidence(fact: &str, value: Value, text: &str) -> Evidence {
         Kind::Bool => "bool",
         Kind::Text | Kind::Texts => "text",
         Kind::Count => "count",
+        Kind::Number => "number",
     };
     Evidence {
         fact: fact.to_owned(),

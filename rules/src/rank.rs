@@ -65,9 +65,29 @@ enum Class {
     Aside,
 }
 
+/// Whether some finding is a cause or symptom that somebody should act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Alarm {
+    None,
+    /// Each tells how many bytes it explains, so that memory that comes back by itself can be weighed against it.
+    Weighed,
+    /// One does not: its weight is not known, so nothing outweighs it.
+    Unweighed,
+}
+
+impl Alarm {
+    fn of(drafts: &[Draft<'_>]) -> Self {
+        let alarming = drafts.iter().filter(|draft| draft.is_alarming());
+        let each = alarming.map(|draft| match draft.finding.explained_bytes {
+            0 => Self::Unweighed,
+            _ => Self::Weighed,
+        });
+        each.max().unwrap_or(Self::None)
+    }
+}
+
 impl Draft<'_> {
-    /// `alarmed`: some finding is a cause or symptom that somebody should act on.
-    fn class(&self, alarmed: bool) -> Class {
+    fn class(&self, alarm: Alarm) -> Class {
         let Finding {
             role,
             severity,
@@ -78,7 +98,9 @@ impl Draft<'_> {
             Class::Damaged
         } else if category == Category::NearLimit && severity == Severity::Critical {
             Class::OutOfMemory
-        } else if alarmed && severity == Severity::Info && role != Role::NotALeak {
+        } else if severity == Severity::Info
+            && (alarm == Alarm::Unweighed || (alarm == Alarm::Weighed && role != Role::NotALeak))
+        {
             Class::Aside
         } else {
             Class::Ordinary
@@ -189,10 +211,10 @@ impl Draft<'_> {
 
 /// Orders findings, lets causes absorb their symptoms, and numbers what is left from 1.
 pub(crate) fn rank(drafts: Vec<Draft<'_>>, commit: Option<u64>) -> Vec<Finding> {
-    let alarmed = drafts.iter().any(Draft::is_alarming);
+    let alarm = Alarm::of(&drafts);
     let mut scored: Vec<(Class, f64, Draft<'_>)> = drafts
         .into_iter()
-        .map(|draft| (draft.class(alarmed), draft.score(commit), draft))
+        .map(|draft| (draft.class(alarm), draft.score(commit), draft))
         .collect();
     scored.sort_by(|(class_a, score_a, a), (class_b, score_b, b)| {
         class_a
@@ -218,15 +240,15 @@ pub(crate) fn rank(drafts: Vec<Draft<'_>>, commit: Option<u64>) -> Vec<Finding> 
         }
         drafts[at] = Some(cause);
     }
-    number(drafts.into_iter().flatten(), alarmed)
+    number(drafts.into_iter().flatten(), alarm)
 }
 
-fn number<'r>(drafts: impl Iterator<Item = Draft<'r>>, alarmed: bool) -> Vec<Finding> {
+fn number<'r>(drafts: impl Iterator<Item = Draft<'r>>, alarm: Alarm) -> Vec<Finding> {
     let mut findings: Vec<Finding> = (1..)
         .zip(drafts)
         .map(|(rank, mut draft)| {
             draft.finding.rank = rank;
-            draft.finding.why_here = draft.why_here(draft.class(alarmed));
+            draft.finding.why_here = draft.why_here(draft.class(alarm));
             draft.finding
         })
         .collect();

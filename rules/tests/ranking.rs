@@ -284,6 +284,25 @@ fn not_a_leak_wins_over_a_cause_that_explains_little() {
 }
 
 #[test]
+fn nothing_outweighs_a_cause_whose_bytes_are_not_known() {
+    let mut sheet = healthy();
+    with(
+        &mut sheet,
+        &[
+            ("memory.commit", "1.6 GB"),
+            ("heap.used", "1.3 GB"),
+            ("heap.live", "90 MB"),
+            ("heap.garbage", "1.21 GB"),
+            ("modules.dynamic", "900"),
+        ],
+    );
+    let (diagnosis, ranked) = first(&sheet);
+    assert_eq!(ranked, "dynamic-assemblies garbage-waiting");
+    assert_eq!(diagnosis.findings[0].explained_bytes, 0);
+    assert_eq!(diagnosis.verdict, Verdict::Leak);
+}
+
+#[test]
 fn what_is_worth_knowing_stands_behind_what_needs_an_answer() {
     let mut sheet = healthy();
     let place: [(&str, &str); 5] = [

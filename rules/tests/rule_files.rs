@@ -374,11 +374,12 @@ fn rules_and_facts_can_be_listed_and_explained() {
       category    loh-fragmentation (The large object heap is full of holes.)
       role        cause
       severity    warning, confidence 97%
-      when        loh.free >= params.share of loh.committed and loh.free >= params.floor
+      when        loh.free >= params.share of loh.committed and (loh.free >= params.floor or (loh.free >= 50% of memory.commit and loh.free >= params.small))
       critical    loh.free >= 50% of loh.committed and loh.free >= 500 MB
       explains    loh.free
       parameter   floor = 100 MB
       parameter   share = 30%
+      parameter   small = 32 MB
       absorbs     heap-fragmentation
       read more   https://learn.microsoft.com/dotnet/standard/garbage-collection/large-object-heap
     ");

@@ -56,7 +56,8 @@ pub const LISTS: &[List] = &[
         ("type", Text, "Full C# name of the target."),
         ("count", Count, "Handles."),
         ("bytes", Bytes, "Size of the targets."),
-        ("retained", Bytes, "Bytes that would go with one or another of them, each byte once; strong handles only."),
+        ("retained", Bytes, "Bytes that would go with one or another of them, each byte once; of dependent handles, of what they attach. Other kinds keep nothing."),
+        ("value", Text, "Of dependent handles: what most of them attach."),
     ]},
     List { name: "generations", scope: Sheet, sentence: "Generations of each heap.", columns: &[
         ("heap", Count, "Index of the heap."),

@@ -21,7 +21,7 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
     let objects = &survey.objects;
     let mut kinds: BTreeMap<HandleKind, u64> = BTreeMap::new();
     let mut targets: HashMap<(HandleKind, TypeId), Tally> = HashMap::new();
-    let mut held: HashMap<TypeId, Vec<u32>> = HashMap::new();
+    let mut held: HashMap<(HandleKind, TypeId), Vec<u32>> = HashMap::new();
     let mut generations: BTreeMap<(HandleKind, Option<Generation>), Tally> = BTreeMap::new();
     let mut pinned: HashMap<(TypeId, Generation), Tally> = HashMap::new();
     let mut pinned_objects: HashSet<u32> = HashSet::new();
@@ -40,8 +40,14 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
         let tally = targets.entry((handle.kind, id)).or_default();
         tally.count += 1;
         tally.bytes += bytes;
-        if handle.kind == HandleKind::Strong {
-            held.entry(id).or_default().push(object);
+        // What a dependent handle attaches lives as long as its target, which lives without it too.
+        let kept = match handle.kind {
+            HandleKind::Strong => Some(object),
+            HandleKind::Dependent => objects.index_of(handle.secondary),
+            _ => None,
+        };
+        if let Some(kept) = kept {
+            held.entry((handle.kind, id)).or_default().push(kept);
         }
         if handle.kind.is_pinned() {
             let tally = pinned.entry((id, objects.generation(object))).or_default();
@@ -136,16 +142,31 @@ pub fn write(survey: &Survey<'_>, sheet: &mut FactSheet) {
                     ("count", int(tally.count)),
                     ("bytes", int(tally.bytes)),
                 ]);
-                if kind == HandleKind::Strong
-                    && let Some(objects) = held.remove(&id)
-                {
-                    let retained = survey.retained_together(objects);
+                if let Some(kept) = held.remove(&(kind, id)) {
+                    if kind == HandleKind::Dependent {
+                        let value = most(kept.iter().map(|object| objects.type_id(*object)));
+                        columns.extend(value.map(|id| ("value", text(name(id)))));
+                    }
+                    let retained = survey.retained_together(kept);
                     columns.insert("retained".to_owned(), int(retained));
                 }
                 columns
             })
             .collect(),
     );
+}
+
+/// What occurs most often; of equals the first by id.
+fn most(all: impl Iterator<Item = TypeId>) -> Option<TypeId> {
+    let mut counts: BTreeMap<TypeId, u64> = BTreeMap::new();
+    for id in all {
+        *counts.entry(id).or_default() += 1;
+    }
+    let (_, id) = counts
+        .into_iter()
+        .map(|(id, n)| ((n, std::cmp::Reverse(id)), id))
+        .max()?;
+    Some(id)
 }
 
 /// Holes of generations 0 to 2 next to a pinned object, each counted once.

@@ -181,6 +181,18 @@ fn cluster(config: &Config) -> Vec<Check> {
             "Check [fabric]; processes go by what their environment says meanwhile",
         ),
     });
+    if cluster.prefer_secondary.0 > 0 {
+        // Whether it may report shows when it does: this only looks.
+        found.push(check(
+            "notices",
+            Health::Ok,
+            format!(
+                "primaries wait up to {} for a secondary to be captured",
+                cluster.prefer_secondary
+            ),
+            "The certificate needs the right ReportHealth; the log says when a notice is refused",
+        ));
+    }
     found
 }
 

@@ -269,7 +269,7 @@ fn held_out(all: &[Outcome], targets: &[Target]) -> String {
         )
     };
     format!(
-        "{} services were held out, written in other styles by people who knew the rules: {} were right wherever they ran the first time \
+        "{} services were held out, written in other styles, twenty-seven of them by people who knew the rules: {} were right wherever they ran the first time \
          they were run, and {} are after what they showed was mended.\n",
         names.len(),
         right(&first_of_held_out()),

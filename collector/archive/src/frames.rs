@@ -45,8 +45,9 @@ impl Default for SealOptions {
     /// | level 3, 1 MiB | 45,563,284 | 51,349,105 | 7,009,535 |
     /// | `zstd -3`, one frame | 45,664,277 | 50,763,899 | 6,867,421 |
     ///
-    /// A larger table and longer repetitions (`packer`) make level 1 0.3 to 0.6 % smaller still. It takes two thirds of the time of level 3. In frames of 256 KiB zstd looks for shorter repetitions than in larger ones,
-    /// which suits heaps less.
+    /// A larger table and longer repetitions (`packer`) make level 1 0.3 to 0.6 % smaller still. It takes two thirds of the time
+    /// of level 3. In frames of 256 KiB zstd looks for shorter repetitions than in larger ones, which suits heaps less. Frames of
+    /// 2 MiB at level 3 would be 2 % smaller, cost a fifth more time to write and two fifths more to walk.
     fn default() -> Self {
         Self {
             level: 3,

@@ -37,7 +37,7 @@ fn grown(first: &FactSheet, capture: i64) -> FactSheet {
     for (list, column, every) in GROWING {
         let rows = sheet.lists.get_mut(*list).into_iter().flatten();
         for row in rows.step_by(*every) {
-            row.get_mut(*column).into_iter().for_each(more);
+            row.get_mut(column).into_iter().for_each(more);
         }
     }
     sheet

@@ -1,8 +1,8 @@
 //! `[fabric]`: the cluster is asked which processes of this node belong to which service.
 //!
-//! Nothing is changed there, but for notices where primaries are to be spared ([`notice`]); else a read-only client certificate will
-//! do. Every answer is bounded in size and time, and what does not
-//! look as it should is passed over: identities come from the environment first, this only completes them.
+//! Nothing is changed there but for notices, where primaries are to be spared; else a read-only client certificate will do. Every
+//! answer is bounded in size and time, and what does not look as it should is passed over: identities come from the environment
+//! first, this only completes them.
 
 mod notice;
 

@@ -54,7 +54,7 @@ pub(crate) fn withheld(diagnosis: &Diagnosis, allowed: bool) -> Withheld {
         }
         if let Some(FactValue::List(rows)) = diagnosis.facts.get(*list) {
             rows.iter()
-                .filter_map(|row| row.get(*column))
+                .filter_map(|row| row.get(column))
                 .for_each(&mut keep);
         }
         let column = format!("{list}.{column}");

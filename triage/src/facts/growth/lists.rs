@@ -110,7 +110,7 @@ pub(super) fn write(captures: &[&FactSheet], added: &mut FactSheet) {
             let rows = grown.into_iter().take(KEEP).map(|grown| {
                 let mut row = grown.row(now);
                 for name in lane.key.iter().chain(carried) {
-                    if let Some(value) = grown.newest.get(*name) {
+                    if let Some(value) = grown.newest.get(name) {
                         row.insert((*name).to_owned(), value.clone());
                     }
                 }
@@ -147,7 +147,7 @@ fn write_shapes(captures: &[&FactSheet], added: &mut FactSheet) {
             let mut row = grown.row("now");
             let name: Vec<String> = key
                 .iter()
-                .filter_map(|column| Some(spelled(grown.newest.get(*column)?)))
+                .filter_map(|column| Some(spelled(grown.newest.get(column)?)))
                 .collect();
             row.insert("shape".to_owned(), Value::Text((*shape).to_owned()));
             row.insert("name".to_owned(), Value::Text(name.join(" ")));

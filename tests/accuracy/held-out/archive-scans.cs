@@ -93,7 +93,7 @@ namespace Morgue.Archive
             room.Digitise(1923, 360);
             GC.Collect();
             GC.Collect();
-            new ConsoleHost(() => new Report().Add("layers", room.Layers).Add("layer_bytes", room.Bytes)).Run();
+            new ConsoleHost(() => new Report().Add("layers", room.Layers).Add("layer_bytes", room.Bytes).Add("heap", Gauge.Heap())).Run();
         }
     }
 }

@@ -98,7 +98,7 @@ namespace Meadow.SensorHub
 
             GC.Collect();
             new ConsoleHost(() => new Report().Add("seen", hub.Seen).Add("readings", hub.Readings)
-                .Add("heap", GC.GetTotalMemory(false))).Run();
+                .Add("heap", Gauge.Heap())).Run();
         }
     }
 }

@@ -12,7 +12,6 @@ namespace Roadrunner.Fleet
         public int[] Stops;
     }
 
-    /// <summary>A treap by place on the road.</summary>
     internal sealed class TripTree
     {
         private sealed class Node
@@ -20,8 +19,7 @@ namespace Roadrunner.Fleet
             public ulong Place;
             public uint Priority;
             public Trip Trip;
-            public Node Left;
-            public Node Right;
+            public Node Left, Right;
         }
 
         private Node root;
@@ -31,9 +29,7 @@ namespace Roadrunner.Fleet
 
         public void Add(ulong place, Trip trip)
         {
-            dice ^= dice << 13;
-            dice ^= dice >> 17;
-            dice ^= dice << 5;
+            dice = dice * 1664525 + 1013904223;
             root = Insert(root, new Node { Place = place, Priority = dice, Trip = trip });
             Count++;
         }
@@ -74,16 +70,14 @@ namespace Roadrunner.Fleet
         private static Node RotateRight(Node at)
         {
             Node up = at.Left;
-            at.Left = up.Right;
-            up.Right = at;
+            (at.Left, up.Right) = (up.Right, at);
             return up;
         }
 
         private static Node RotateLeft(Node at)
         {
             Node up = at.Right;
-            at.Right = up.Left;
-            up.Left = at;
+            (at.Right, up.Left) = (up.Left, at);
             return up;
         }
     }

@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 use leakhound_collector::fabric::Roster;
-use leakhound_collector::spare::Board;
+use leakhound_collector::spare::NoticeBoard;
 use leakhound_rules::Millis;
 use leakhound_triage::notify::cluster::Cluster;
 use leakhound_triage::notify::destination::Failure;
@@ -81,7 +81,7 @@ const NOTICE_MS: i64 = 600_000;
 /// Carries notices between `board` and the cluster until `shutdown`.
 pub async fn share(
     node: String,
-    board: Board,
+    board: NoticeBoard,
     mut config: watch::Receiver<Option<Cluster>>,
     shutdown: CancellationToken,
 ) {
@@ -115,7 +115,7 @@ pub async fn share(
 }
 
 /// Tells and asks once; the last failure, if any.
-async fn exchange(cluster: &Cluster, node: &str, board: &Board) -> Result<(), Failure> {
+async fn exchange(cluster: &Cluster, node: &str, board: &NoticeBoard) -> Result<(), Failure> {
     let mut result: Result<(), Failure> = Ok(());
     for notice in board.notices() {
         let told = cluster.tell_captured(

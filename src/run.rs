@@ -12,7 +12,7 @@ use leakhound_archive::retention::Target;
 use leakhound_archive::state::State;
 use leakhound_archive::{Archive, ArchiveError};
 use leakhound_collector::fabric::Roster;
-use leakhound_collector::spare::Board;
+use leakhound_collector::spare::NoticeBoard;
 use leakhound_collector::{Collector, seal};
 use leakhound_triage::agent::{Agent, Settings};
 use leakhound_triage::incidents::Incidents;
@@ -144,11 +144,11 @@ async fn serve(
     let (new_fabric, fabric) = watch::channel(good.config.fabric.clone());
     let (new_metrics, metrics) = watch::channel(good.config.metrics.clone());
 
-    let (roster, board) = (Roster::default(), Board::default());
+    let (roster, board) = (Roster::default(), NoticeBoard::default());
     let collector = Collector::new(good.config.collector(), archive.clone(), state.clone())
         .or_input()?
         .with_roster(roster.clone())
-        .with_board(board.clone())
+        .with_notice_board(board.clone())
         .with_walker(Arc::new(ParserChild::new(good.config.triage.limits())));
     let node = seal::node_name();
     let sharing = fabric::share(node.clone(), board, fabric.clone(), shutdown.clone());

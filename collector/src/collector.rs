@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::fabric::Roster;
 use crate::heartbeat::Heartbeat;
 use crate::peek::{Peek, RuntimePeek};
-use crate::spare::Board;
+use crate::spare::NoticeBoard;
 use crate::watcher::{Watcher, Word};
 use leakhound_archive::queue::Queue;
 use leakhound_archive::state::State;
@@ -127,7 +127,7 @@ pub struct Collector {
     walker: Option<Arc<dyn Walker>>,
     events: broadcast::Sender<Event>,
     roster: Roster,
-    board: Board,
+    notices: NoticeBoard,
     heartbeat: Arc<Heartbeat>,
 }
 
@@ -151,7 +151,7 @@ impl Collector {
             walker: None,
             events: broadcast::channel(EVENTS).0,
             roster: Roster::default(),
-            board: Board::default(),
+            notices: NoticeBoard::default(),
             heartbeat: Arc::default(),
         })
     }
@@ -179,8 +179,8 @@ impl Collector {
 
     /// Spares primaries of which a secondary was captured on another node.
     #[must_use]
-    pub fn with_board(mut self, board: Board) -> Self {
-        self.board = board;
+    pub fn with_notice_board(mut self, notices: NoticeBoard) -> Self {
+        self.notices = notices;
         self
     }
 
@@ -220,7 +220,7 @@ impl Collector {
             self.events.clone(),
             words.clone(),
             self.roster,
-            self.board,
+            self.notices,
             self.heartbeat,
         )?;
         let ended = CancellationToken::new();

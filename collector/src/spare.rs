@@ -26,17 +26,18 @@ pub struct Notice {
 
 /// What the watcher wants to know of other nodes, and what it has to tell them. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Board(Arc<Mutex<Entries>>);
+pub struct NoticeBoard(Arc<Mutex<Entries>>);
 
 #[derive(Debug, Default)]
 struct Entries {
     patience_ms: Option<u64>,
-    /// Until when each partition is asked about, and the node on which a secondary of it was captured.
+    /// Until when each partition is asked about, and the node on which a secondary of it was captured. They stay until the watcher
+    /// has looked, which may sample a process more seldom than it lets it wait.
     asked: BTreeMap<String, (i64, Option<String>)>,
     notices: Vec<Notice>,
 }
 
-impl Board {
+impl NoticeBoard {
     fn entries(&self) -> MutexGuard<'_, Entries> {
         // No code that panics runs under the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -52,7 +53,7 @@ impl Board {
         }
     }
 
-    /// See [`Board::set_patience`].
+    /// See [`NoticeBoard::set_patience`].
     #[must_use]
     pub fn patience_ms(&self) -> Option<u64> {
         self.entries().patience_ms
@@ -96,12 +97,14 @@ impl Board {
         }
     }
 
-    /// Partitions to ask about now.
+    /// Partitions to ask about now: those that are not answered, and not over.
     #[must_use]
     pub fn questions(&self, now_ms: i64) -> Vec<String> {
-        let mut entries = self.entries();
-        entries.asked.retain(|_, (until_ms, _)| *until_ms >= now_ms);
-        entries.asked.keys().cloned().collect()
+        let entries = self.entries();
+        let open = entries.asked.iter();
+        open.filter(|(_, (until_ms, node))| *until_ms >= now_ms && node.is_none())
+            .map(|(partition, _)| partition.clone())
+            .collect()
     }
 
     /// The cluster's answer about a partition.
@@ -189,7 +192,7 @@ mod tests {
 
     #[test]
     fn all_partitions_must_have_been_captured_elsewhere() {
-        let board = Board::default();
+        let board = NoticeBoard::default();
         let partitions = ["p1".to_owned(), "p2".to_owned()];
         board.set_patience(Some(1_000));
         board.ask(&partitions, 10);
@@ -200,19 +203,20 @@ mod tests {
         board.answer("p2", Some("_Node_2".to_owned()));
         board.answer("of nobody", Some("_Node_2".to_owned()));
         assert_eq!(board.captured_on(&partitions).as_deref(), Some("_Node_2"));
-        // A question that is asked on keeps what was answered; one that is over does not.
-        board.ask(&partitions[..1], 20);
-        assert_eq!(board.questions(15), ["p1"]);
-        assert!(board.captured_on(&partitions[..1]).is_some());
-        assert_eq!(board.captured_on(&partitions), None);
+        // What was answered is not asked again, and waits for whoever looks late.
+        assert_eq!(board.questions(5), [""; 0]);
+        assert!(board.captured_on(&partitions).is_some());
+        board.ask(&["p3".to_owned()], 10);
+        assert_eq!(board.questions(10), ["p3"]);
+        assert_eq!(board.questions(11), [""; 0]);
         board.forget(&partitions);
-        assert_eq!(board.questions(15), [""; 0]);
+        assert_eq!(board.captured_on(&partitions), None);
         assert_eq!(board.captured_on(&[]), None);
     }
 
     #[test]
     fn nothing_is_told_unless_it_is_wanted_and_nothing_grows_without_end() {
-        let board = Board::default();
+        let board = NoticeBoard::default();
         board.tell(notice("p1"));
         assert_eq!(board.notices(), []);
         board.set_patience(Some(1_000));

@@ -16,7 +16,7 @@ use crate::pair::{Pairs, Pending};
 use crate::peek::Peek;
 use crate::sample::Sampler;
 use crate::siblings::Siblings;
-use crate::spare::Board;
+use crate::spare::NoticeBoard;
 use crate::target::{Past, Plan, Target};
 use captures::Running;
 use jiff::Timestamp;
@@ -79,7 +79,7 @@ pub struct Watcher {
     services: BTreeMap<String, Service>,
     running: BTreeMap<u32, Running>,
     /// Notices of other nodes, and to them.
-    board: Board,
+    notices: NoticeBoard,
     /// Primaries that wait for a secondary to be captured, or had one captured in their place.
     sparing: BTreeMap<u32, Sparing>,
 }
@@ -97,7 +97,7 @@ impl Watcher {
         events: broadcast::Sender<Event>,
         words: Sender<Word>,
         roster: Roster,
-        board: Board,
+        notices: NoticeBoard,
         heartbeat: Arc<Heartbeat>,
     ) -> Result<Self, CollectorError> {
         Ok(Self {
@@ -119,7 +119,7 @@ impl Watcher {
             targets: BTreeMap::new(),
             services: BTreeMap::new(),
             running: BTreeMap::new(),
-            board,
+            notices,
             sparing: BTreeMap::new(),
         })
     }

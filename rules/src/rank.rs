@@ -3,7 +3,7 @@
 //! Score = bytes explained × severity × role × confidence × growth × novelty. A damaged capture and an
 //! imminent out-of-memory come first whatever they explain. A cause absorbs the symptoms it suppresses. What is worth knowing and
 //! no more stands behind what somebody should act on; only memory that comes back by itself may stand before it, when it explains
-//! much more.
+//! much more, and when every cause tells how much it explains.
 //! The order is total: equal scores are ordered by rule id, then culprit.
 
 use crate::category::Category;

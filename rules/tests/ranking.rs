@@ -5,7 +5,7 @@ mod sheets;
 
 use std::collections::BTreeSet;
 
-use leakhound_rules::{Known, RuleSet, Severity, Value, Verdict, judge, judge_knowing};
+use leakhound_rules::{FactSheet, Known, RuleSet, Severity, Value, Verdict, judge, judge_knowing};
 use sheets::{first, healthy, leaking_static, rows, with};
 
 #[test]
@@ -238,8 +238,8 @@ fn pins_are_blamed_for_the_holes_around_them() {
     );
 }
 
-#[test]
-fn garbage_that_waits_is_not_a_leak() {
+/// A heap that is nearly all garbage.
+fn waiting_garbage() -> FactSheet {
     let mut sheet = healthy();
     with(
         &mut sheet,
@@ -250,6 +250,12 @@ fn garbage_that_waits_is_not_a_leak() {
             ("heap.garbage", "1.21 GB"),
         ],
     );
+    sheet
+}
+
+#[test]
+fn garbage_that_waits_is_not_a_leak() {
+    let sheet = waiting_garbage();
     let (diagnosis, ranked) = first(&sheet);
     assert_eq!(ranked, "garbage-waiting");
     assert_eq!(
@@ -285,17 +291,8 @@ fn not_a_leak_wins_over_a_cause_that_explains_little() {
 
 #[test]
 fn nothing_outweighs_a_cause_whose_bytes_are_not_known() {
-    let mut sheet = healthy();
-    with(
-        &mut sheet,
-        &[
-            ("memory.commit", "1.6 GB"),
-            ("heap.used", "1.3 GB"),
-            ("heap.live", "90 MB"),
-            ("heap.garbage", "1.21 GB"),
-            ("modules.dynamic", "900"),
-        ],
-    );
+    let mut sheet = waiting_garbage();
+    with(&mut sheet, &[("modules.dynamic", "900")]);
     let (diagnosis, ranked) = first(&sheet);
     assert_eq!(ranked, "dynamic-assemblies garbage-waiting");
     assert_eq!(diagnosis.findings[0].explained_bytes, 0);

@@ -264,7 +264,11 @@ impl Watcher {
         );
         let (budget, events, words) =
             (self.budget.clone(), self.events.clone(), self.words.clone());
-        let (walker, pairs, board) = (self.walker.clone(), self.pairs.clone(), self.board.clone());
+        let (walker, pairs, notices) = (
+            self.walker.clone(),
+            self.pairs.clone(),
+            self.notices.clone(),
+        );
         let cooldown_ms = self
             .targets
             .get(&pid)
@@ -298,7 +302,7 @@ impl Watcher {
                 }
                 let fabric = request.target.fabric.as_ref();
                 for partition in fabric.into_iter().flat_map(spare::secondaries) {
-                    board.tell(Notice {
+                    notices.tell(Notice {
                         partition,
                         bundle: key.clone(),
                         lasts_ms: cooldown_ms,

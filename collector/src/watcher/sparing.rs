@@ -5,10 +5,12 @@ use crate::collector::Event;
 use crate::spare;
 use crate::trigger::Fired;
 use leakhound_rules::units::format_ratio;
+use std::time::Duration;
 use tracing::info;
 
-/// A trigger that did not hold for so long begins a new wait when it holds again.
-const FORGOTTEN_MS: i64 = 60_000;
+/// A trigger that did not hold for so long, or for so many samples, begins a new wait when it holds again.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+const FORGOTTEN_SAMPLES: u32 = 3;
 /// From this share of its limit on a process may be gone before a wait is over.
 const NO_TIME: f64 = 0.9;
 /// Facts of a process that is about to run into a limit: a trigger that reads one of them does not wait.
@@ -20,7 +22,7 @@ const URGENT: &[&str] = &[
     "node.memory_pressure",
 ];
 
-/// What became of a primary's wish to be captured.
+/// A primary that waits, or is spared.
 pub(super) struct Sparing {
     partitions: Vec<String>,
     /// Until when it waits; once it is spared, until when.
@@ -30,57 +32,67 @@ pub(super) struct Sparing {
     held_ms: i64,
 }
 
+impl Sparing {
+    fn begin(partitions: Vec<String>, patience_ms: u64, now_ms: i64) -> Self {
+        Self {
+            partitions,
+            until_ms: now_ms.saturating_add_unsigned(patience_ms),
+            is_spared: false,
+            held_ms: now_ms,
+        }
+    }
+
+    /// Whether this is still the same matter: not after a failover, not once it was spared for long enough, and not when its trigger
+    /// had stopped to hold. The process is sampled each `every`.
+    fn lasts(&self, partitions: &[String], every: Duration, now_ms: i64) -> bool {
+        let forgotten = FORGOTTEN.max(every * FORGOTTEN_SAMPLES).as_millis();
+        let quiet_ms = u128::from(now_ms.saturating_sub(self.held_ms).unsigned_abs());
+        self.partitions == partitions
+            && if self.is_spared {
+                now_ms < self.until_ms
+            } else {
+                quiet_ms < forgotten
+            }
+    }
+}
+
 impl Watcher {
     /// Whether a capture is let go, or put off, since a secondary's may take its place. Never for long, and never with a limit near.
     pub(super) fn is_spared(&mut self, pid: u32, fired: &Fired, now_ms: i64) -> bool {
-        let Some(patience_ms) = self.board.patience_ms() else {
-            self.sparing.clear();
+        let (Some(patience_ms), Some(target)) =
+            (self.notices.patience_ms(), self.targets.get(&pid))
+        else {
+            self.stop_sparing(pid);
             return false;
         };
-        let Some(target) = self.targets.get(&pid) else {
-            return false;
-        };
-        let partitions = target
-            .identity
-            .fabric
-            .as_ref()
-            .map(spare::primaries)
-            .unwrap_or_default();
-        let known = self.sparing.get(&pid).filter(|sparing| {
-            // After a failover, or long after, it is another matter.
-            sparing.partitions == partitions
-                && (sparing.is_spared || now_ms - sparing.held_ms < FORGOTTEN_MS)
-                && (!sparing.is_spared || now_ms < sparing.until_ms)
-        });
+        let fabric = target.identity.fabric.as_ref();
+        let partitions = fabric.map(spare::primaries).unwrap_or_default();
         if partitions.is_empty() || self.has_no_time(pid, fired) {
             self.stop_sparing(pid);
             return false;
         }
-        let (until_ms, is_spared) = match known {
-            Some(known) => (known.until_ms, known.is_spared),
-            None => {
-                let until_ms = now_ms.saturating_add_unsigned(patience_ms);
-                self.board.forget(&partitions);
-                self.board.ask(&partitions, until_ms);
+        let every = self.plans[target.service].every;
+        let known = self.sparing.remove(&pid);
+        let mut sparing = known
+            .filter(|known| known.lasts(&partitions, every, now_ms))
+            .unwrap_or_else(|| {
                 info!(pid, service = %target.name, trigger = %fired.name, patience_ms, "Trigger holds; a secondary is captured in place of this primary if one shows the same");
-                (until_ms, false)
+                let begun = Sparing::begin(partitions, patience_ms, now_ms);
+                self.notices.forget(&begun.partitions);
+                self.notices.ask(&begun.partitions, begun.until_ms);
+                begun
+            });
+        sparing.held_ms = now_ms;
+        if !sparing.is_spared {
+            if let Some(node) = self.notices.captured_on(&sparing.partitions) {
+                sparing.until_ms = self.spare(pid, fired, &node, now_ms);
+                sparing.is_spared = true;
+                self.notices.forget(&sparing.partitions);
+            } else if now_ms >= sparing.until_ms {
+                info!(pid, trigger = %fired.name, "No secondary was captured; the primary is");
+                self.notices.forget(&sparing.partitions);
+                return false;
             }
-        };
-        let captured_on = self.board.captured_on(&partitions).filter(|_| !is_spared);
-        let mut sparing = Sparing {
-            partitions,
-            until_ms,
-            is_spared,
-            held_ms: now_ms,
-        };
-        if let Some(node) = captured_on {
-            sparing.is_spared = true;
-            sparing.until_ms = self.spare(pid, fired, &node, now_ms);
-        } else if !is_spared && now_ms >= until_ms {
-            info!(pid, trigger = %fired.name, "No secondary was captured; the primary is");
-            self.board.forget(&sparing.partitions);
-            self.sparing.remove(&pid);
-            return false;
         }
         self.sparing.insert(pid, sparing);
         true
@@ -93,8 +105,6 @@ impl Watcher {
         };
         target.begun(fired.clone());
         target.captured(&self.plans[target.service]);
-        let partitions = target.identity.fabric.as_ref().map(spare::primaries);
-        self.board.forget(&partitions.unwrap_or_default());
         let cooldown_ms = self.config.service[target.service].cooldown.as_ms();
         let reason = format!("a secondary of it was captured on {node}, so the primary is spared");
         info!(pid, service = %target.name, trigger = %fired.name, reason, "Trigger holds, no capture");
@@ -126,7 +136,31 @@ impl Watcher {
     /// It waits no more.
     pub(super) fn stop_sparing(&mut self, pid: u32) {
         if let Some(sparing) = self.sparing.remove(&pid) {
-            self.board.forget(&sparing.partitions);
+            self.notices.forget(&sparing.partitions);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_with_its_trigger_and_outlasts_the_longest_pause_between_samples() {
+        let p1 = ["p1".to_owned()];
+        let wait = Sparing::begin(p1.to_vec(), 30_000, 0);
+        let lasts = |every_s, now_ms| wait.lasts(&p1, Duration::from_secs(every_s), now_ms);
+        assert!(lasts(5, 5_000) && lasts(5, 59_000));
+        assert!(!lasts(5, 60_000));
+        // Sampled every five minutes it was quiet for one pause, not for ever: or it would wait anew each time.
+        assert!(lasts(300, 300_000) && !lasts(300, 900_000));
+        assert!(!wait.lasts(&["p2".to_owned()], FORGOTTEN, 1));
+        let spared = Sparing {
+            is_spared: true,
+            until_ms: 3_600_000,
+            ..wait
+        };
+        let lasts = |now_ms| spared.lasts(&p1, Duration::from_secs(5), now_ms);
+        assert!(lasts(3_599_999) && !lasts(3_600_000));
     }
 }

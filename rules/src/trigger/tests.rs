@@ -268,17 +268,22 @@ fn mistakes_are_shown_with_a_caret_and_a_way_out() {
             "`managed.handles.pinned`",
         ),
     ] {
-        let error = Trigger::parse(text).unwrap_err().to_string();
-        let column = text.find(at).unwrap();
-        let caret = error.lines().find(|l| l.contains('^')).unwrap();
-        let written = error.lines().find(|l| l.contains(text)).unwrap();
-        assert_eq!(
-            caret.find('^').unwrap() - written.find(text).unwrap(),
-            column,
-            "{error}"
-        );
-        assert!(error.contains(says) && error.contains(help), "{error}");
+        refused(text, at, says, help);
     }
+}
+
+/// It is refused with a caret under `at`, with what is wrong and what to do.
+fn refused(text: &str, at: &str, says: &str, help: &str) {
+    let error = Trigger::parse(text).unwrap_err().to_string();
+    let column = text.find(at).unwrap();
+    let caret = error.lines().find(|l| l.contains('^')).unwrap();
+    let written = error.lines().find(|l| l.contains(text)).unwrap();
+    assert_eq!(
+        caret.find('^').unwrap() - written.find(text).unwrap(),
+        column,
+        "{error}"
+    );
+    assert!(error.contains(says) && error.contains(help), "{error}");
 }
 
 const QUEUE: &str = "counter(\"System.Runtime/threadpool-queue-length\")";
@@ -410,15 +415,6 @@ fn mistakes_about_counters_are_shown() {
             "`counter`",
         ),
     ] {
-        let error = Trigger::parse(text).unwrap_err().to_string();
-        let column = text.find(at).unwrap();
-        let caret = error.lines().find(|l| l.contains('^')).unwrap();
-        let written = error.lines().find(|l| l.contains(text)).unwrap();
-        assert_eq!(
-            caret.find('^').unwrap() - written.find(text).unwrap(),
-            column,
-            "{error}"
-        );
-        assert!(error.contains(says) && error.contains(help), "{error}");
+        refused(text, at, says, help);
     }
 }
